@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * RamSink: where runs of pages go on the source. RamPlacer: where they land on the destination.
+ *
+ * The unit is a run (block, first page, count), never a page. ram/scan.c makes runs; what is zero, never touched or a
+ * delta is decided once, in front of the sink (ram/save.c); the sink decides how bytes travel.
+ */
+#ifndef GODWIT_MIGRATION_RAM_SINK_H
+#define GODWIT_MIGRATION_RAM_SINK_H
+
+#include "memory/ramblock.h"
+#include "migration/qemu-file.h"
+
+typedef struct RamSink RamSink;
+/* Migration thread only. The big lock is held in setup and finish, not elsewhere. False: *errp set, migration fails. */
+typedef struct RamSinkOps {
+    const char *name; /* "stream", "multifd", "mapped-ram", "rdma" */
+    /* After the block list was written to the START section, before its EOS. */
+    bool (*setup)(RamSink *sink, QEMUFile *f, GError **errp);
+    /* @count pages of data from page @first; contents are taken now or any time until end_round (they may be
+     * newer, then they are dirty again). */
+    bool (*send_run)(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first, uint64_t count,
+                     GError **errp);
+    /* @count pages that are all zero. */
+    bool (*send_zero_run)(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first,
+                          uint64_t count, GError **errp);
+    /* Everything queued leaves before the section's EOS (or its next barrier); @last: VM is stopped, final section. */
+    bool (*end_round)(RamSink *sink, QEMUFile *f, bool last, GError **errp);
+    /* Release everything; also after failure. Main thread. */
+    void (*cleanup)(RamSink *sink);
+    /* Drop any "same block as before" state: next record carries its name. */
+    void (*forget_block)(RamSink *sink);
+} RamSinkOps;
+
+struct RamSink {
+    const RamSinkOps *ops;
+};
+
+typedef struct RamPlacer RamPlacer;
+/* Any receiving thread; calls for different pages may be concurrent. */
+typedef struct RamPlacerOps {
+    const char *name; /* "direct", "postcopy", "colo" */
+    /* Read @count pages of payload from @f (or @ioc when @f is NULL) into their place. */
+    bool (*place_run)(RamPlacer *p, QEMUFile *f, RAMBlock *block, uint64_t first, uint64_t count,
+                      GError **errp);
+    /* The pages become @fill bytes. With fill 0 untouched memory stays untouched. */
+    bool (*place_fill)(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t count, uint8_t fill,
+                       GError **errp);
+    /* Host address where the bytes of a run may be read to directly (vectored receivers), or NULL: use place_run. */
+    void *(*direct)(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t count);
+} RamPlacerOps;
+
+struct RamPlacer {
+    const RamPlacerOps *ops;
+};
+
+/* The plain sink: PAGE and ZERO records on the main channel (spec 20 section 4). */
+RamSink *ram_sink_stream_new(void);
+/* Straight into guest memory, populated in batches. */
+RamPlacer *ram_placer_direct_new(RAMList *list);
+void ram_placer_direct_free(RamPlacer *p);
+
+#endif
