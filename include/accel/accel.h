@@ -9,13 +9,14 @@
 
 typedef struct Accel Accel;
 typedef struct AccelOps {
-    const char *name;        /* "interp", "qtest" */
+    const char *name;           /* "interp", "qtest" */
     const char *const *aliases; /* "tcg" */
     /* NULL-safe constructor: prepare for @n harts; error when the host cannot. Big lock. */
     Accel *(*create)(const struct AccelOps *ops, AddressSpace *as, Clock *vclock, GError **errp);
     /* Start the thread of @cpu, stopped. Big lock. */
     void (*add_vcpu)(Accel *a, RISCVCPU *cpu);
-    /* Let all run / bring all to a halt between two instructions and wait for it. Big lock (released while waiting). */
+    /* Let all run / bring all to a halt between two instructions and wait for it. Big lock
+     * (released while waiting). */
     void (*resume_all)(Accel *a);
     void (*pause_all)(Accel *a);
     /* 0..99 % of time asleep; never more than 10 ms at once. Any thread. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Raw images: a file or block device as a sequence of bytes (-blockdev, -drive; drivers file, host_device, raw,
- * null-co). Submission with the big lock held; completion callbacks on the main loop with the big lock held.
+ * Raw images: a file or block device as a sequence of bytes (-blockdev, -drive; drivers file,
+ * host_device, raw, null-co). Submission with the big lock held; completion callbacks on the main
+ * loop with the big lock held.
  */
 #ifndef GODWIT_BACKENDS_BLOCK_H
 #define GODWIT_BACKENDS_BLOCK_H
@@ -16,8 +17,8 @@ typedef void BlockCompletion(void *opaque, int ret); /* 0 or -errno */
 
 BlockList *block_list_new(void);
 void block_list_free(BlockList *list);
-/* -blockdev / blockdev-add: nested options as JSON. The image is locked (OFD) unless locking=off, and opened read-only
- * without lock while the VM waits for an incoming migration (@inactive). */
+/* -blockdev / blockdev-add: nested options as JSON. The image is locked (OFD) unless locking=off,
+ * and opened read-only without lock while the VM waits for an incoming migration (@inactive). */
 bool block_node_add(BlockList *list, JsonObject *options, bool inactive, GError **errp);
 bool block_node_del(BlockList *list, const char *node_name, GError **errp);
 /* -drive file=...,if=none,id=...: flat options; returns the back end (found again by id). */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Character devices: the host end of serial ports, monitors and qtest (spec 71 section 3, -chardev).
+ * Character devices: the host end of serial ports, monitors and qtest (spec 71 section 3,
+ * -chardev).
  *
- * A Chardev has one front end at a time (serial device, monitor, qtest, console port). Callbacks run on the main
- * loop with the big lock held. chardev_write() may be called from any thread.
+ * A Chardev has one front end at a time (serial device, monitor, qtest, console port). Callbacks
+ * run on the main loop with the big lock held. chardev_write() may be called from any thread.
  */
 #ifndef GODWIT_BACKENDS_CHARDEV_H
 #define GODWIT_BACKENDS_CHARDEV_H
@@ -29,10 +30,11 @@ typedef struct ChardevList ChardevList;
 ChardevList *chardev_list_new(void);
 void chardev_list_free(ChardevList *list);
 
-/* -chardev BACKEND,id=ID,...: options already split into a JSON object of strings/bools with "backend" and "id". */
+/* -chardev BACKEND,id=ID,...: options already split into a JSON object of strings/bools with
+ * "backend" and "id". */
 Chardev *chardev_new(ChardevList *list, JsonObject *options, GError **errp);
-/* The short forms of -serial, -monitor, -qmp, -qtest ("stdio", "unix:PATH,server=on", "file:P", "chardev:ID", "none"
- * returns NULL without error); @label is the id. */
+/* The short forms of -serial, -monitor, -qmp, -qtest ("stdio", "unix:PATH,server=on", "file:P",
+ * "chardev:ID", "none" returns NULL without error); @label is the id. */
 Chardev *chardev_new_short(ChardevList *list, const char *label, const char *text, GError **errp);
 Chardev *chardev_find(ChardevList *list, const char *id);
 bool chardev_remove(ChardevList *list, const char *id, GError **errp);
@@ -46,8 +48,8 @@ bool chardev_attach(Chardev *chr, const ChardevFrontend *fe, void *opaque, GErro
 void chardev_detach(Chardev *chr);
 bool chardev_has_frontend(Chardev *chr);
 bool chardev_is_open(Chardev *chr);
-/* Deliver input on another main context (the out-of-band monitor thread); NULL = default. The big lock is then
- * not held in callbacks. */
+/* Deliver input on another main context (the out-of-band monitor thread); NULL = default. The big
+ * lock is then not held in callbacks. */
 void chardev_set_context(Chardev *chr, GMainContext *ctx);
 
 /* Bytes taken now; may be short when the back end is full (then write_ready follows). */
@@ -56,7 +58,8 @@ size_t chardev_write(Chardev *chr, const void *buf, size_t len);
 void chardev_write_all(Chardev *chr, const void *buf, size_t len);
 /* The front end can take more. */
 void chardev_accept_input(Chardev *chr);
-/* Descriptors received with recent input; owned by the caller afterwards. Returns how many, at most @max. */
+/* Descriptors received with recent input; owned by the caller afterwards. Returns how many, at most
+ * @max. */
 unsigned chardev_take_fds(Chardev *chr, int *fds, unsigned max);
 /* Block until a client is there (server with wait=on). */
 bool chardev_wait_connected(Chardev *chr, GError **errp);

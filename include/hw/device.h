@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Devices are GObjects: properties are GParamSpecs, state is a VMStateDescription. A device is one small file that
- * registers itself with DEVICE_TYPE_REGISTER(). Main thread, big lock.
+ * Devices are GObjects: properties are GParamSpecs, state is a VMStateDescription. A device is one
+ * small file that registers itself with DEVICE_TYPE_REGISTER(). Main thread, big lock.
  */
 #ifndef GODWIT_HW_DEVICE_H
 #define GODWIT_HW_DEVICE_H
@@ -46,9 +46,11 @@ Bus *device_bus(DeviceState *dev);
 /* Instance id used for its vmstate; INSTANCE_ID_ANY unless set before realize. */
 void device_set_instance_id(DeviceState *dev, uint32_t id);
 
-/* Create by type name, unrealized; @id may be NULL. Class DeviceNotFound / GenericError texts of spec 71. */
+/* Create by type name, unrealized; @id may be NULL. Class DeviceNotFound / GenericError texts of
+ * spec 71. */
 DeviceState *device_new(Machine *m, const char *type, const char *id, GError **errp);
-/* Apply -global, realize, register vmstate, add to machine->devices. Consumes the floating device on failure. */
+/* Apply -global, realize, register vmstate, add to machine->devices. Consumes the floating device
+ * on failure. */
 bool device_realize(DeviceState *dev, Bus *bus, GError **errp);
 /* Unrealize and drop the reference. */
 void device_unplug(DeviceState *dev);
@@ -59,7 +61,8 @@ void devices_reset_all(Machine *m);
 void devices_vm_state(Machine *m, bool running);
 void devices_unrealize_all(Machine *m);
 
-Bus *bus_new(Machine *m, const char *type, const char *name, unsigned capacity, DeviceState *parent);
+Bus *bus_new(Machine *m, const char *type, const char *name, unsigned capacity,
+             DeviceState *parent);
 void bus_free(Bus *bus);
 /* Buses of the machine, in creation order. */
 GPtrArray *machine_buses(Machine *m);

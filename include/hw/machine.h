@@ -22,7 +22,8 @@ typedef struct MachineClass {
     const char *default_cpu;
     const char *default_ram_id; /* "riscv_virt_board.ram" */
     uint64_t default_ram_size;
-    /* Check and store a -machine property this board owns; false and *known=false: not one of ours. */
+    /* Check and store a -machine property this board owns; false and *known=false: not one of ours.
+     */
     bool (*set_property)(Machine *m, const char *name, const char *value, bool *known,
                          GError **errp);
     /* Build CPUs, devices, memory map; then load boot images. */
@@ -33,7 +34,8 @@ typedef struct MachineClass {
     void (*finalize)(Machine *m);
 } MachineClass;
 
-/* What a guest or a device asks of the run-state machinery; filled in by system/. Main thread or vCPU, big lock. */
+/* What a guest or a device asks of the run-state machinery; filled in by system/. Main thread or
+ * vCPU, big lock. */
 typedef struct {
     void (*reset_request)(void *opaque);
     void (*shutdown_request)(void *opaque, bool panic, int exit_code);

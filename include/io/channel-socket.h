@@ -13,7 +13,8 @@ G_DECLARE_FINAL_TYPE(QIOChannelSocket, io_channel_socket, IO, CHANNEL_SOCKET, QI
 QIOChannelSocket *io_channel_socket_new_fd(int fd, GError **errp);
 /* Resolve and connect; blocks as long as the kernel does. Texts of spec 35 section 2.3. */
 QIOChannelSocket *io_channel_socket_connect_sync(const SocketAddress *addr, GError **errp);
-/* The same in a helper thread; @cb runs on the main loop, exactly once, also after @cancel fires. */
+/* The same in a helper thread; @cb runs on the main loop, exactly once, also after @cancel fires.
+ */
 typedef void IOConnectCB(QIOChannelSocket *ioc, GError *err, void *opaque);
 void io_channel_socket_connect_async(const SocketAddress *addr, GCancellable *cancel,
                                      IOConnectCB *cb, void *opaque);

@@ -4,7 +4,8 @@
  *
  * Threads: one reader and one writer may use a channel at the same time; close and unref need
  * both gone.  io_channel_shutdown() may be called from any thread at any time and wakes a blocked
- * reader or writer: every kind supports it (kinds without a kernel shutdown wake through an eventfd).
+ * reader or writer: every kind supports it (kinds without a kernel shutdown wake through an
+ * eventfd).
  *
  * Blocking is the default.  A blocked call always returns after io_channel_shutdown().
  */
@@ -43,7 +44,8 @@ struct _QIOChannelClass {
     ssize_t (*writev)(QIOChannel *ioc, const struct iovec *iov, unsigned n, const int *fds,
                       size_t nfds, int flags, GError **errp);
     /* SEEKABLE only. */
-    ssize_t (*preadv)(QIOChannel *ioc, const struct iovec *iov, unsigned n, off_t off, GError **errp);
+    ssize_t (*preadv)(QIOChannel *ioc, const struct iovec *iov, unsigned n, off_t off,
+                      GError **errp);
     ssize_t (*pwritev)(QIOChannel *ioc, const struct iovec *iov, unsigned n, off_t off,
                        GError **errp);
     off_t (*seek)(QIOChannel *ioc, off_t off, int whence, GError **errp);
@@ -62,7 +64,8 @@ struct _QIOChannelClass {
 /* Flags of io_channel_writev_full(). */
 #define IO_WRITE_ZERO_COPY 1
 
-/* A short name for errors and the flight recorder: "tcp:10.0.0.2:4444", "exec", "main". Never NULL. */
+/* A short name for errors and the flight recorder: "tcp:10.0.0.2:4444", "exec", "main". Never NULL.
+ */
 const char *io_channel_name(QIOChannel *ioc);
 void io_channel_set_name(QIOChannel *ioc, const char *name);
 bool io_channel_has_feature(QIOChannel *ioc, IOFeature f);

@@ -12,7 +12,8 @@ typedef struct NetListener NetListener;
 /* @ioc: an accepted connection, the callee takes the reference. */
 typedef void NetListenerCB(NetListener *l, QIOChannelSocket *ioc, void *opaque);
 
-/* Resolve, bind, listen (spec 35 section 2.2); accepting starts at once on the default main context. */
+/* Resolve, bind, listen (spec 35 section 2.2); accepting starts at once on the default main
+ * context. */
 NetListener *net_listener_new(const SocketAddress *addr, int backlog, NetListenerCB *cb,
                               void *opaque, GError **errp);
 /* Adopt an inherited listening socket. */

@@ -2,8 +2,8 @@
 /*
  * A flat guest physical address space: RAM, ROM and MMIO regions with priorities.
  *
- * Regions are added, removed and changed with the big lock held. Lookups and accesses run in any thread;
- * MMIO callbacks run with the big lock held (taken here when the caller does not hold it).
+ * Regions are added, removed and changed with the big lock held. Lookups and accesses run in any
+ * thread; MMIO callbacks run with the big lock held (taken here when the caller does not hold it).
  */
 #ifndef GODWIT_MEMORY_ADDRESS_SPACE_H
 #define GODWIT_MEMORY_ADDRESS_SPACE_H
@@ -19,7 +19,8 @@ typedef enum {
 typedef struct {
     MemTxResult (*read)(void *opaque, hwaddr addr, unsigned size, uint64_t *value);
     MemTxResult (*write)(void *opaque, hwaddr addr, unsigned size, uint64_t value);
-    /* Bit mask of legal access sizes (1|2|4|8); others: see split. Accesses must be naturally aligned. */
+    /* Bit mask of legal access sizes (1|2|4|8); others: see split. Accesses must be naturally
+     * aligned. */
     uint8_t sizes;
     bool unaligned_ok;
     /* 8-byte accesses become two of 4 when 8 is not in sizes. */
@@ -38,10 +39,10 @@ typedef struct AddressSpace AddressSpace;
 typedef struct MemoryRegion {
     const char *name; /* for info mtree; static or owned by the device */
     MemoryRegionKind kind;
-    hwaddr addr;      /* set by address_space_add() */
+    hwaddr addr; /* set by address_space_add() */
     uint64_t size;
-    int priority;     /* higher wins where regions overlap */
-    RAMBlock *block;  /* RAM, ROM, ROMD */
+    int priority;    /* higher wins where regions overlap */
+    RAMBlock *block; /* RAM, ROM, ROMD */
     ram_addr_t block_offset;
     const MemoryRegionOps *ops; /* IO, ROMD; called with addr relative to the region */
     void *opaque;
@@ -65,7 +66,8 @@ void address_space_add(AddressSpace *as, MemoryRegion *mr, hwaddr addr, int prio
 void address_space_del(AddressSpace *as, MemoryRegion *mr);
 void memory_region_set_romd(MemoryRegion *mr, bool romd_mode);
 
-/* What lies at @addr. RAM-like: *host points at it, valid for *len bytes (<= the rest of the region). */
+/* What lies at @addr. RAM-like: *host points at it, valid for *len bytes (<= the rest of the
+ * region). */
 typedef struct {
     MemoryRegion *mr; /* NULL: nothing */
     hwaddr offset;    /* inside the region */
@@ -84,8 +86,9 @@ MemTxResult address_space_write(AddressSpace *as, hwaddr addr, const void *buf, 
 /* Like write, but also into ROM and without device side effects (firmware loader). */
 MemTxResult address_space_write_rom(AddressSpace *as, hwaddr addr, const void *buf, uint64_t len);
 /*
- * Direct access to guest RAM for DMA: a host pointer for up to *len bytes (shortened at a range end), or NULL
- * if it is not RAM. Unmap marks @access_len bytes dirty when @is_write. Both any thread.
+ * Direct access to guest RAM for DMA: a host pointer for up to *len bytes (shortened at a range
+ * end), or NULL if it is not RAM. Unmap marks @access_len bytes dirty when @is_write. Both any
+ * thread.
  */
 void *address_space_map(AddressSpace *as, hwaddr addr, uint64_t *len, bool is_write);
 void address_space_unmap(AddressSpace *as, void *host, uint64_t access_len, bool is_write);

@@ -2,17 +2,19 @@
 /*
  * The dirty log: which pages were written since a client last asked.
  *
- * Writers (vCPUs through the software TLB, device DMA) call dirty_log_mark() *after* writing, or cache the
- * permission to write a page they have marked. A client's sync moves the bits out and then runs the write
- * barrier, which makes every vCPU drop its cached permissions; only after the barrier may the client read
- * page contents. So a page is either seen with the new bytes, or marked again.
+ * Writers (vCPUs through the software TLB, device DMA) call dirty_log_mark() *after* writing, or
+ * cache the permission to write a page they have marked. A client's sync moves the bits out and
+ * then runs the write barrier, which makes every vCPU drop its cached permissions; only after the
+ * barrier may the client read page contents. So a page is either seen with the new bytes, or marked
+ * again.
  */
 #ifndef GODWIT_MEMORY_DIRTY_LOG_H
 #define GODWIT_MEMORY_DIRTY_LOG_H
 
 #include "memory/ramblock.h"
 
-/* Called by sync and start, any thread: return only when no vCPU can write a page without marking it. */
+/* Called by sync and start, any thread: return only when no vCPU can write a page without marking
+ * it. */
 typedef void DirtyWriteBarrier(void *opaque);
 void dirty_log_set_write_barrier(RAMList *list, DirtyWriteBarrier *fn, void *opaque);
 
@@ -24,15 +26,17 @@ void dirty_log_stop(RAMList *list, DirtyClient client);
 bool dirty_log_active(const RAMList *list);
 
 /*
- * Move the block's bits into @dest (OR), clearing the log; returns the number of bits newly set in @dest.
- * Call for all blocks, then dirty_log_barrier() once, then read pages. Any one thread per client.
+ * Move the block's bits into @dest (OR), clearing the log; returns the number of bits newly set in
+ * @dest. Call for all blocks, then dirty_log_barrier() once, then read pages. Any one thread per
+ * client.
  */
 uint64_t dirty_log_sync_block(RAMBlock *block, DirtyClient client, unsigned long *dest);
 void dirty_log_barrier(RAMList *list);
 
 /* Mark pages covering [offset, offset + len) for every active client. Any thread, lock-free. */
 void dirty_log_mark(RAMBlock *block, ram_addr_t offset, uint64_t len);
-/* True if @page is marked for every active client (or no log is on): a writer may cache the permission. */
+/* True if @page is marked for every active client (or no log is on): a writer may cache the
+ * permission. */
 bool dirty_log_page_is_dirty(const RAMBlock *block, uint64_t page);
 
 #endif

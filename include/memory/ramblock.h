@@ -40,18 +40,18 @@ struct RAMBlock {
     uint8_t *host;        /* where it is mapped; page_size aligned */
     uint64_t used_length; /* bytes, multiple of page_size */
     uint64_t max_length;
-    uint64_t page_size;   /* of the backing: 4096 or the huge page size */
-    uint32_t flags;       /* RamFlags */
-    int fd;               /* backing descriptor or -1 */
+    uint64_t page_size; /* of the backing: 4096 or the huge page size */
+    uint32_t flags;     /* RamFlags */
+    int fd;             /* backing descriptor or -1 */
     uint64_t fd_offset;
-    hwaddr gpa;           /* where the machine mapped it (x-ignore-shared record) */
-    ram_addr_t offset;    /* unique address in a flat space of all blocks (XBZRLE slots, postcopy) */
+    hwaddr gpa;        /* where the machine mapped it (x-ignore-shared record) */
+    ram_addr_t offset; /* unique address in a flat space of all blocks (XBZRLE slots, postcopy) */
     RAMList *list;
     /* Dirty bitmap per client, max_length pages, bits set atomically; NULL while the log is off. */
     unsigned long *dirty[DIRTY_CLIENT__MAX];
-    void *owner;          /* who frees host: see ram_block_new_*() */
+    void *owner; /* who frees host: see ram_block_new_*() */
     void (*free_host)(RAMBlock *block);
-    RAMBlock *next;       /* list order */
+    RAMBlock *next; /* list order */
 };
 
 RAMList *ram_list_new(void);
@@ -64,11 +64,11 @@ RAMBlock *ram_block_from_host(const RAMList *list, const void *host, ram_addr_t 
 /* Changes at every add, remove and resize. */
 unsigned ram_list_version(const RAMList *list);
 
-#define RAMBLOCK_FOREACH(block, list)                                                              \
+#define RAMBLOCK_FOREACH(block, list) \
     for (RAMBlock *block = ram_list_first(list); block; block = block->next)
-#define RAMBLOCK_FOREACH_MIGRATABLE(block, list)                                                   \
-    RAMBLOCK_FOREACH (block, list)                                                                 \
-        if (!(block->flags & RAM_MIGRATABLE)) {                                                    \
+#define RAMBLOCK_FOREACH_MIGRATABLE(block, list) \
+    RAMBLOCK_FOREACH (block, list)               \
+        if (!(block->flags & RAM_MIGRATABLE)) {  \
         } else
 
 /* Anonymous memory, populated on demand, MADV_HUGEPAGE advised. @flags: RamFlags. */
@@ -90,11 +90,12 @@ static inline uint64_t ram_block_pages(const RAMBlock *block)
 
 /*
  * Which pages of [first, first + n) were never touched, so that they are known to read as zero?
- * Sets their bits in @untouched (bit 0 = page @first) without reading or faulting them; pages it cannot
- * decide stay clear. PAGEMAP_SCAN where the kernel has it, else /proc/self/pagemap; private anonymous and
- * memfd backings only. Costs one system call per call: ask for big ranges.
+ * Sets their bits in @untouched (bit 0 = page @first) without reading or faulting them; pages it
+ * cannot decide stay clear. PAGEMAP_SCAN where the kernel has it, else /proc/self/pagemap; private
+ * anonymous and memfd backings only. Costs one system call per call: ask for big ranges.
  */
-void ram_block_find_untouched(RAMBlock *block, uint64_t first, uint64_t n, unsigned long *untouched);
+void ram_block_find_untouched(RAMBlock *block, uint64_t first, uint64_t n,
+                              unsigned long *untouched);
 
 /* Populate [offset, offset + len) for writing in one go (MADV_POPULATE_WRITE); best effort. */
 void ram_block_populate(RAMBlock *block, ram_addr_t offset, uint64_t len);

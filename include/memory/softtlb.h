@@ -2,24 +2,25 @@
 /*
  * The software TLB of one vCPU: guest virtual page -> host address, one table per MMU mode.
  *
- * Only the owning vCPU thread looks up and fills. Other threads ask for flushes through the accelerator, which
- * runs them on the vCPU thread between blocks (see accel/accel.h). The write tag of an entry is valid only
- * while the page is dirty for every active client, so the fast path needs no dirty test.
+ * Only the owning vCPU thread looks up and fills. Other threads ask for flushes through the
+ * accelerator, which runs them on the vCPU thread between blocks (see accel/accel.h). The write tag
+ * of an entry is valid only while the page is dirty for every active client, so the fast path needs
+ * no dirty test.
  */
 #ifndef GODWIT_MEMORY_SOFTTLB_H
 #define GODWIT_MEMORY_SOFTTLB_H
 
 #include "memory/address-space.h"
 
-#define SOFTTLB_BITS 9
-#define SOFTTLB_SIZE (1u << SOFTTLB_BITS)
+#define SOFTTLB_BITS    9
+#define SOFTTLB_SIZE    (1u << SOFTTLB_BITS)
 #define SOFTTLB_INVALID UINT64_MAX
 
 typedef struct {
-    uint64_t tag_read;  /* page-aligned guest virtual address, or SOFTTLB_INVALID */
+    uint64_t tag_read; /* page-aligned guest virtual address, or SOFTTLB_INVALID */
     uint64_t tag_write;
     uint64_t tag_exec;
-    uintptr_t addend;   /* host = guest virtual + addend */
+    uintptr_t addend; /* host = guest virtual + addend */
 } SoftTLBEntry;
 
 /* One MMU mode's table. MMIO pages are never entered: they take the slow path each time. */
@@ -38,8 +39,9 @@ void softtlb_flush_page(SoftTLB *tlb, uint64_t vaddr);
 void softtlb_flush_write(SoftTLB *tlb);
 
 /*
- * Enter a translation vaddr page -> @paddr page. The write tag is set only if @may_write and the page is
- * dirty already; with @is_store the page is marked dirty first. False if @paddr is not RAM (nothing entered).
+ * Enter a translation vaddr page -> @paddr page. The write tag is set only if @may_write and the
+ * page is dirty already; with @is_store the page is marked dirty first. False if @paddr is not RAM
+ * (nothing entered).
  */
 bool softtlb_fill(SoftTLB *tlb, AddressSpace *as, uint64_t vaddr, hwaddr paddr, bool may_read,
                   bool may_write, bool may_exec, bool is_store);

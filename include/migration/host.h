@@ -2,8 +2,9 @@
 /*
  * Door 1: all that the migration subsystem needs of a machine.
  *
- * system/ fills it in for the real VM, tests with a fake guest of some forty lines. Two migrations in one
- * process (a source and a destination, each with its host) must work: nothing here is global.
+ * system/ fills it in for the real VM, tests with a fake guest of some forty lines. Two migrations
+ * in one process (a source and a destination, each with its host) must work: nothing here is
+ * global.
  *
  * Threads: "main" = main loop thread with the big lock held, "mig" = migration or incoming thread,
  * big lock as stated. All callbacks are mandatory unless marked optional.
@@ -19,13 +20,14 @@
 typedef struct MigrationHost MigrationHost;
 typedef struct MigrationHostOps {
     /* Identity; any thread, constant. */
-    const char *(*machine_name)(const MigrationHost *h); /* on the wire: "virt" */
+    const char *(*machine_name)(const MigrationHost *h);    /* on the wire: "virt" */
     bool (*uuid)(const MigrationHost *h, uint8_t uuid[16]); /* false: none was set */
     bool (*suppress_vmdesc)(const MigrationHost *h);        /* machine property, optional (false) */
 
     /* Run state. */
     RunState (*runstate)(MigrationHost *h); /* any thread */
-    /* Stop all vCPUs and flush device I/O; event STOP if it was running; then runstate = @state. Big lock. */
+    /* Stop all vCPUs and flush device I/O; event STOP if it was running; then runstate = @state.
+     * Big lock. */
     bool (*vm_stop)(MigrationHost *h, RunState state, GError **errp);
     /* Run (event RESUME). Big lock. */
     void (*vm_start)(MigrationHost *h);
@@ -41,20 +43,23 @@ typedef struct MigrationHostOps {
     /* 0 = off, 1..99: share of time the vCPUs must sleep; any thread. */
     void (*set_throttle)(MigrationHost *h, int percent);
 
-    /* Block images: release before the destination opens them, take back after a failure. Big lock. */
+    /* Block images: release before the destination opens them, take back after a failure. Big lock.
+     */
     bool (*block_inactivate)(MigrationHost *h, GError **errp);
     bool (*block_activate)(MigrationHost *h, GError **errp);
 
     /* The guest now runs here: announce its addresses; optional. Big lock. */
     void (*announce_self)(MigrationHost *h);
 
-    /* A descriptor a monitor received by name (getfd): ownership moves to the caller, -1 and error if unknown.
+    /* A descriptor a monitor received by name (getfd): ownership moves to the caller, -1 and error
+     * if unknown.
      * @name starting with a digit is an inherited number where @allow_number. Big lock. */
     int (*take_fd)(MigrationHost *h, const char *name, bool allow_number, GError **errp);
     /* open(2) that also understands /dev/fdset/N; -1 and error. Big lock. */
     int (*open_file)(MigrationHost *h, const char *path, int flags, int mode, GError **errp);
 
-    /* An incoming migration failed with exit-on-error: leave the process with status 1. Big lock. */
+    /* An incoming migration failed with exit-on-error: leave the process with status 1. Big lock.
+     */
     void (*exit_failed)(MigrationHost *h);
     /* Object lookup for tls-creds, tls-authz; optional. Big lock. */
     GObject *(*find_object)(MigrationHost *h, const char *id);

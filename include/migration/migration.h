@@ -31,20 +31,21 @@ void migration_register_commands(Migration *m, QmpCommandTable *table);
 /* -global migration.NAME=VALUE (spec 71 section 3.1); error for unknown names and bad values. */
 bool migration_set_global(Migration *m, const char *name, const char *value, GError **errp);
 
-/* -incoming was given: run state is inmigrate. @spec: URI, "defer", JSON or dotted channel form. Listens unless
- * "defer"; exit-on-error rules of spec 35 section 1.2. */
+/* -incoming was given: run state is inmigrate. @spec: URI, "defer", JSON or dotted channel form.
+ * Listens unless "defer"; exit-on-error rules of spec 35 section 1.2. */
 bool migration_incoming_start(Migration *m, const char *spec, GError **errp);
 
 /* Is an outgoing migration between setup and its end? Any thread. */
 bool migration_is_running(Migration *m);
 
-/* Reasons why this VM cannot migrate now. Refused (error) while a migration runs or with -only-migratable. */
+/* Reasons why this VM cannot migrate now. Refused (error) while a migration runs or with
+ * -only-migratable. */
 typedef struct MigrationBlocker MigrationBlocker;
 MigrationBlocker *migration_add_blocker(Migration *m, const char *reason, GError **errp);
 void migration_del_blocker(Migration *m, MigrationBlocker *b);
 
-/* Save the state to / load it from a channel through the same core as a migration (spec 10 section 13). The VM
- * must be stopped. Snapshot files and -loadvm use it. */
+/* Save the state to / load it from a channel through the same core as a migration (spec 10 section
+ * 13). The VM must be stopped. Snapshot files and -loadvm use it. */
 bool migration_save_snapshot(Migration *m, QIOChannel *ioc, GError **errp);
 bool migration_load_snapshot(Migration *m, QIOChannel *ioc, GError **errp);
 

@@ -2,12 +2,12 @@
 /*
  * QEMUFile: the buffered, big-endian stream over a QIOChannel (spec 35 section 10).
  *
- * One thread uses a file at a time, except qemu_file_shutdown() and qemu_file_set_error(), which any thread
- * may call. The first error wins and sticks: later writes do nothing, later reads return zero. Loops whose
- * bound comes from the stream must test qemu_file_ok().
+ * One thread uses a file at a time, except qemu_file_shutdown() and qemu_file_set_error(), which
+ * any thread may call. The first error wins and sticks: later writes do nothing, later reads return
+ * zero. Loops whose bound comes from the stream must test qemu_file_ok().
  *
- * Pages are referenced, not copied: qemu_put_buffer_ref() keeps a pointer until the next flush. Big reads bypass
- * the buffer: qemu_get_buffer_into() readv()s straight to the destination.
+ * Pages are referenced, not copied: qemu_put_buffer_ref() keeps a pointer until the next flush. Big
+ * reads bypass the buffer: qemu_get_buffer_into() readv()s straight to the destination.
  */
 #ifndef GODWIT_MIGRATION_QEMU_FILE_H
 #define GODWIT_MIGRATION_QEMU_FILE_H
@@ -32,7 +32,8 @@ GError *qemu_file_get_error(QEMUFile *f);
 void qemu_file_set_error(QEMUFile *f, GError *err);
 /* False and a copy of the error in *errp if the file failed. */
 bool qemu_file_check(QEMUFile *f, GError **errp);
-/* Make every user fail soon: sets a "shut down" error unless one is set, and shuts the channel down. */
+/* Make every user fail soon: sets a "shut down" error unless one is set, and shuts the channel
+ * down. */
 void qemu_file_shutdown(QEMUFile *f);
 
 /* ---- writing ---- */
@@ -66,9 +67,11 @@ uint32_t qemu_get_be32(QEMUFile *f);
 uint64_t qemu_get_be64(QEMUFile *f);
 /* Exactly @len bytes, or the file fails and the rest of @buf is zeroed. */
 bool qemu_get_buffer(QEMUFile *f, void *buf, size_t len);
-/* The same for large guest-memory destinations: buffered bytes are copied, the rest is read in place. */
+/* The same for large guest-memory destinations: buffered bytes are copied, the rest is read in
+ * place. */
 bool qemu_get_buffer_into(QEMUFile *f, void *host, size_t len);
-/* u8 length and bytes into @s (256 bytes, always terminated); embedded NUL is an error of the file. */
+/* u8 length and bytes into @s (256 bytes, always terminated); embedded NUL is an error of the file.
+ */
 bool qemu_get_counted_string(QEMUFile *f, char s[256]);
 /* Look ahead without consuming: bytes available up to @len (short at end of stream, no error). */
 size_t qemu_peek_buffer(QEMUFile *f, const uint8_t **buf, size_t len);

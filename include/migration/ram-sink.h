@@ -2,8 +2,9 @@
 /*
  * RamSink: where runs of pages go on the source. RamPlacer: where they land on the destination.
  *
- * The unit is a run (block, first page, count), never a page. ram/scan.c makes runs; what is zero, never touched or a
- * delta is decided once, in front of the sink (ram/save.c); the sink decides how bytes travel.
+ * The unit is a run (block, first page, count), never a page. ram/scan.c makes runs; what is zero,
+ * never touched or a delta is decided once, in front of the sink (ram/save.c); the sink decides how
+ * bytes travel.
  */
 #ifndef GODWIT_MIGRATION_RAM_SINK_H
 #define GODWIT_MIGRATION_RAM_SINK_H
@@ -12,19 +13,21 @@
 #include "migration/qemu-file.h"
 
 typedef struct RamSink RamSink;
-/* Migration thread only. The big lock is held in setup and finish, not elsewhere. False: *errp set, migration fails. */
+/* Migration thread only. The big lock is held in setup and finish, not elsewhere. False: *errp set,
+ * migration fails. */
 typedef struct RamSinkOps {
     const char *name; /* "stream", "multifd", "mapped-ram", "rdma" */
     /* After the block list was written to the START section, before its EOS. */
     bool (*setup)(RamSink *sink, QEMUFile *f, GError **errp);
-    /* @count pages of data from page @first; contents are taken now or any time until end_round (they may be
-     * newer, then they are dirty again). */
+    /* @count pages of data from page @first; contents are taken now or any time until end_round
+     * (they may be newer, then they are dirty again). */
     bool (*send_run)(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first, uint64_t count,
                      GError **errp);
     /* @count pages that are all zero. */
     bool (*send_zero_run)(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first,
                           uint64_t count, GError **errp);
-    /* Everything queued leaves before the section's EOS (or its next barrier); @last: VM is stopped, final section. */
+    /* Everything queued leaves before the section's EOS (or its next barrier); @last: VM is
+     * stopped, final section. */
     bool (*end_round)(RamSink *sink, QEMUFile *f, bool last, GError **errp);
     /* Release everything; also after failure. Main thread. */
     void (*cleanup)(RamSink *sink);
@@ -46,7 +49,8 @@ typedef struct RamPlacerOps {
     /* The pages become @fill bytes. With fill 0 untouched memory stays untouched. */
     bool (*place_fill)(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t count, uint8_t fill,
                        GError **errp);
-    /* Host address where the bytes of a run may be read to directly (vectored receivers), or NULL: use place_run. */
+    /* Host address where the bytes of a run may be read to directly (vectored receivers), or NULL:
+     * use place_run. */
     void *(*direct)(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t count);
 } RamPlacerOps;
 

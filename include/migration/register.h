@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Door 2b: how state joins the stream. RAM, VFIO and every device come in through here; the core knows none
- * of them by name. The contract of each callback (when, how often, thread, lock) is spec 10 section 12.
+ * Door 2b: how state joins the stream. RAM, VFIO and every device come in through here; the core
+ * knows none of them by name. The contract of each callback (when, how often, thread, lock) is spec
+ * 10 section 12.
  *
- * SaveStateList is the registry of one VM, in the order of spec 10 section 2.6. Big lock for changes; the migration
- * thread walks it while no device can be added (hot plug is refused during migration).
+ * SaveStateList is the registry of one VM, in the order of spec 10 section 2.6. Big lock for
+ * changes; the migration thread walks it while no device can be added (hot plug is refused during
+ * migration).
  */
 #ifndef GODWIT_MIGRATION_REGISTER_H
 #define GODWIT_MIGRATION_REGISTER_H
@@ -15,9 +17,9 @@ typedef struct Migration Migration;
 
 /* What is still to be sent, in bytes; handlers add to the members. */
 typedef struct {
-    uint64_t precopy;      /* must be sent before the stop or during it */
-    uint64_t postcopy;     /* can also be sent after the switch */
-    uint64_t stopcopy;     /* only available once the VM is stopped (estimate) */
+    uint64_t precopy;  /* must be sent before the stop or during it */
+    uint64_t postcopy; /* can also be sent after the switch */
+    uint64_t stopcopy; /* only available once the VM is stopped (estimate) */
 } MigPendingData;
 
 typedef enum {
@@ -42,7 +44,8 @@ typedef struct SaveVMHandlers {
     void (*save_cleanup)(void *opaque);
     /* At postcopy recovery; migration thread, no BQL. */
     bool (*resume_prepare)(void *opaque, GError **errp);
-    /* Is this handler part of this migration? Filter before every callback but the cleanups. NULL: yes. */
+    /* Is this handler part of this migration? Filter before every callback but the cleanups. NULL:
+     * yes. */
     bool (*is_active)(void *opaque);
     bool (*is_active_iterate)(void *opaque);
     bool (*has_postcopy)(void *opaque);
@@ -50,7 +53,8 @@ typedef struct SaveVMHandlers {
     /* ---- destination; incoming thread ---- */
     /* Before the first item, after the configuration; BQL. */
     bool (*load_setup)(QEMUFile *f, void *opaque, GError **errp);
-    /* Body of START, PART or END; @version of the section. BQL is NOT held: take it where devices are touched. */
+    /* Body of START, PART or END; @version of the section. BQL is NOT held: take it where devices
+     * are touched. */
     bool (*load_state)(QEMUFile *f, void *opaque, int version_id, GError **errp);
     /* At incoming teardown, also if setup never ran; BQL. */
     void (*load_cleanup)(void *opaque);
@@ -66,15 +70,17 @@ SaveStateList *savevm_list_new(void);
 void savevm_list_free(SaveStateList *list);
 
 /*
- * Register live handlers. @idstr <= 255 bytes; @instance_id INSTANCE_ID_ANY picks the next free one.
+ * Register live handlers. @idstr <= 255 bytes; @instance_id INSTANCE_ID_ANY picks the next free
+ * one.
  * @ops and @opaque must outlive the entry. Unregister with savevm_unregister().
  */
 SaveStateEntry *savevm_register_live(SaveStateList *list, const char *idstr, uint32_t instance_id,
                                      int version_id, const SaveVMHandlers *ops, void *opaque);
 /*
- * Register a description. @dev_path: the device's path ("virtio-mmio@0000000010008000") or NULL: rules of spec
- * 10 section 2.2-2.3, including the compat alias. @alias_id: second accepted instance, or -1. NULL and error when
- * the name is too long or (with -only-migratable) the description is unmigratable.
+ * Register a description. @dev_path: the device's path ("virtio-mmio@0000000010008000") or NULL:
+ * rules of spec 10 section 2.2-2.3, including the compat alias. @alias_id: second accepted
+ * instance, or -1. NULL and error when the name is too long or (with -only-migratable) the
+ * description is unmigratable.
  */
 SaveStateEntry *vmstate_register(SaveStateList *list, const char *dev_path, uint32_t instance_id,
                                  const VMStateDescription *vmsd, void *opaque, int alias_id,

@@ -2,8 +2,9 @@
 /*
  * Door 2a: declarative device state (spec 10 section 11; field layout of this board in spec 82).
  *
- * A VMStateDescription lists the fields of a C structure in wire order. The macro names are the field's
- * vocabulary; each expands to one VMStateField initialiser whose C type is checked at compile time.
+ * A VMStateDescription lists the fields of a C structure in wire order. The macro names are the
+ * field's vocabulary; each expands to one VMStateField initialiser whose C type is checked at
+ * compile time.
  *
  * Every function here: big lock held, called by the migration or incoming thread.
  */
@@ -25,10 +26,10 @@ typedef struct VMStateInfo {
 
 typedef enum {
     VMS_SINGLE = 0,
-    VMS_STRUCT = 1 << 0,           /* encode with .vmsd instead of .info */
-    VMS_VSTRUCT = 1 << 1,          /* struct saved at version .struct_version_id */
-    VMS_ARRAY = 1 << 2,            /* .num elements */
-    VMS_VARRAY_U8 = 1 << 3,        /* element count in a field at .num_offset, loaded before */
+    VMS_STRUCT = 1 << 0,    /* encode with .vmsd instead of .info */
+    VMS_VSTRUCT = 1 << 1,   /* struct saved at version .struct_version_id */
+    VMS_ARRAY = 1 << 2,     /* .num elements */
+    VMS_VARRAY_U8 = 1 << 3, /* element count in a field at .num_offset, loaded before */
     VMS_VARRAY_U16 = 1 << 4,
     VMS_VARRAY_U32 = 1 << 5,
     VMS_VARRAY_I32 = 1 << 6,
@@ -38,35 +39,35 @@ typedef enum {
     VMS_VBUFFER = 1 << 10,         /* byte count in a u32/i32 field at .size_offset */
     VMS_MULTIPLY = 1 << 11,        /* VBUFFER count * .size; VARRAY count * .num */
     VMS_MULTIPLY_ELEMENTS = 1 << 12,
-    VMS_MUST_EXIST = 1 << 13,      /* validation entry: no bytes, .exists must hold */
-    VMS_BUFFER = 1 << 14,          /* raw bytes of .size */
+    VMS_MUST_EXIST = 1 << 13, /* validation entry: no bytes, .exists must hold */
+    VMS_BUFFER = 1 << 14,     /* raw bytes of .size */
 } VMStateFlags;
 
 struct VMStateField {
     const char *name;
     size_t offset;
-    size_t size;        /* of one element */
-    size_t start;       /* sub-array: first element's byte offset */
+    size_t size;  /* of one element */
+    size_t start; /* sub-array: first element's byte offset */
     uint32_t num;
     size_t num_offset;
     size_t size_offset;
-    uint32_t flags;     /* VMStateFlags */
+    uint32_t flags; /* VMStateFlags */
     const VMStateInfo *info;
     const VMStateDescription *vmsd;
-    int version_id;        /* first version that has the field */
-    int struct_version_id; /* VSTRUCT */
+    int version_id;                               /* first version that has the field */
+    int struct_version_id;                        /* VSTRUCT */
     bool (*exists)(void *opaque, int version_id); /* overrides version_id */
 };
 
 typedef enum { /* ascending: higher is sent earlier (spec 10 section 2.6) */
-    MIG_PRI_LOW = -1,
-    MIG_PRI_DEFAULT = 0,
-    MIG_PRI_IOMMU,
-    MIG_PRI_PCI_BUS,
-    MIG_PRI_VIRTIO_MEM,
-    MIG_PRI_APIC,
-    MIG_PRI_GICV3_ITS,
-    MIG_PRI_GICV3,
+               MIG_PRI_LOW = -1,
+               MIG_PRI_DEFAULT = 0,
+               MIG_PRI_IOMMU,
+               MIG_PRI_PCI_BUS,
+               MIG_PRI_VIRTIO_MEM,
+               MIG_PRI_APIC,
+               MIG_PRI_GICV3_ITS,
+               MIG_PRI_GICV3,
 } MigrationPriority;
 
 struct VMStateDescription {
@@ -82,8 +83,8 @@ struct VMStateDescription {
     void (*post_save)(void *opaque);
     bool (*needed)(void *opaque); /* false: whole section or subsection omitted */
     bool (*dev_unplug_pending)(void *opaque);
-    const VMStateField *fields;                      /* ends with VMSTATE_END_OF_LIST() */
-    const VMStateDescription *const *subsections;    /* NULL-terminated, or NULL */
+    const VMStateField *fields;                   /* ends with VMSTATE_END_OF_LIST() */
+    const VMStateDescription *const *subsections; /* NULL-terminated, or NULL */
 };
 
 /* ---- codecs (spec 10 section 11.2) ---- */
@@ -96,96 +97,128 @@ extern const VMStateInfo vmstate_info_bool, vmstate_info_int8, vmstate_info_int1
     vmstate_info_gtree, vmstate_info_tmp, vmstate_info_nullptr, vmstate_info_capability;
 
 /* offsetof with a compile-time check that the member has type @t. */
-#define vms_off(s, f, t)                                                                           \
-    (offsetof(s, f) +                                                                              \
-     BUILD_ASSERT_ZERO(__builtin_types_compatible_p(__typeof__(((s *)0)->f), t)))
-#define vms_off_arr(s, f, t, n)                                                                    \
-    (offsetof(s, f) +                                                                              \
+#define vms_off(s, f, t) \
+    (offsetof(s, f) + BUILD_ASSERT_ZERO(__builtin_types_compatible_p(__typeof__(((s *)0)->f), t)))
+#define vms_off_arr(s, f, t, n) \
+    (offsetof(s, f) +           \
      BUILD_ASSERT_ZERO(__builtin_types_compatible_p(__typeof__(((s *)0)->f), t[n])))
 
-#define VMSTATE_END_OF_LIST() {.name = NULL}
+#define VMSTATE_END_OF_LIST() \
+    {                         \
+        .name = NULL          \
+    }
 
-#define VMSTATE_SINGLE_FULL(f_, s_, t_, i_, v_, e_)                                                \
-    {.name = #f_, .offset = vms_off(s_, f_, t_), .size = sizeof(t_), .info = &(i_),                \
-     .version_id = (v_), .exists = (e_), .flags = VMS_SINGLE}
-#define VMSTATE_ARRAY_FULL(f_, s_, t_, n_, i_, v_, e_)                                             \
-    {.name = #f_, .offset = vms_off_arr(s_, f_, t_, n_), .size = sizeof(t_), .num = (n_),          \
-     .info = &(i_), .version_id = (v_), .exists = (e_), .flags = VMS_ARRAY}
+#define VMSTATE_SINGLE_FULL(f_, s_, t_, i_, v_, e_)                                    \
+    {                                                                                  \
+        .name = #f_, .offset = vms_off(s_, f_, t_), .size = sizeof(t_), .info = &(i_), \
+        .version_id = (v_), .exists = (e_), .flags = VMS_SINGLE                        \
+    }
+#define VMSTATE_ARRAY_FULL(f_, s_, t_, n_, i_, v_, e_)                                       \
+    {                                                                                        \
+        .name = #f_, .offset = vms_off_arr(s_, f_, t_, n_), .size = sizeof(t_), .num = (n_), \
+        .info = &(i_), .version_id = (v_), .exists = (e_), .flags = VMS_ARRAY                \
+    }
 
-#define VMSTATE_BOOL_V(f, s, v)   VMSTATE_SINGLE_FULL(f, s, bool, vmstate_info_bool, v, NULL)
-#define VMSTATE_INT8_V(f, s, v)   VMSTATE_SINGLE_FULL(f, s, int8_t, vmstate_info_int8, v, NULL)
-#define VMSTATE_INT16_V(f, s, v)  VMSTATE_SINGLE_FULL(f, s, int16_t, vmstate_info_int16, v, NULL)
-#define VMSTATE_INT32_V(f, s, v)  VMSTATE_SINGLE_FULL(f, s, int32_t, vmstate_info_int32, v, NULL)
-#define VMSTATE_INT64_V(f, s, v)  VMSTATE_SINGLE_FULL(f, s, int64_t, vmstate_info_int64, v, NULL)
-#define VMSTATE_UINT8_V(f, s, v)  VMSTATE_SINGLE_FULL(f, s, uint8_t, vmstate_info_uint8, v, NULL)
-#define VMSTATE_UINT16_V(f, s, v) VMSTATE_SINGLE_FULL(f, s, uint16_t, vmstate_info_uint16, v, NULL)
-#define VMSTATE_UINT32_V(f, s, v) VMSTATE_SINGLE_FULL(f, s, uint32_t, vmstate_info_uint32, v, NULL)
-#define VMSTATE_UINT64_V(f, s, v) VMSTATE_SINGLE_FULL(f, s, uint64_t, vmstate_info_uint64, v, NULL)
-#define VMSTATE_BOOL(f, s)        VMSTATE_BOOL_V(f, s, 0)
-#define VMSTATE_INT8(f, s)        VMSTATE_INT8_V(f, s, 0)
-#define VMSTATE_INT16(f, s)       VMSTATE_INT16_V(f, s, 0)
-#define VMSTATE_INT32(f, s)       VMSTATE_INT32_V(f, s, 0)
-#define VMSTATE_INT64(f, s)       VMSTATE_INT64_V(f, s, 0)
-#define VMSTATE_UINT8(f, s)       VMSTATE_UINT8_V(f, s, 0)
-#define VMSTATE_UINT16(f, s)      VMSTATE_UINT16_V(f, s, 0)
-#define VMSTATE_UINT32(f, s)      VMSTATE_UINT32_V(f, s, 0)
-#define VMSTATE_UINT64(f, s)      VMSTATE_UINT64_V(f, s, 0)
+#define VMSTATE_BOOL_V(f, s, v)      VMSTATE_SINGLE_FULL(f, s, bool, vmstate_info_bool, v, NULL)
+#define VMSTATE_INT8_V(f, s, v)      VMSTATE_SINGLE_FULL(f, s, int8_t, vmstate_info_int8, v, NULL)
+#define VMSTATE_INT16_V(f, s, v)     VMSTATE_SINGLE_FULL(f, s, int16_t, vmstate_info_int16, v, NULL)
+#define VMSTATE_INT32_V(f, s, v)     VMSTATE_SINGLE_FULL(f, s, int32_t, vmstate_info_int32, v, NULL)
+#define VMSTATE_INT64_V(f, s, v)     VMSTATE_SINGLE_FULL(f, s, int64_t, vmstate_info_int64, v, NULL)
+#define VMSTATE_UINT8_V(f, s, v)     VMSTATE_SINGLE_FULL(f, s, uint8_t, vmstate_info_uint8, v, NULL)
+#define VMSTATE_UINT16_V(f, s, v)    VMSTATE_SINGLE_FULL(f, s, uint16_t, vmstate_info_uint16, v, NULL)
+#define VMSTATE_UINT32_V(f, s, v)    VMSTATE_SINGLE_FULL(f, s, uint32_t, vmstate_info_uint32, v, NULL)
+#define VMSTATE_UINT64_V(f, s, v)    VMSTATE_SINGLE_FULL(f, s, uint64_t, vmstate_info_uint64, v, NULL)
+#define VMSTATE_BOOL(f, s)           VMSTATE_BOOL_V(f, s, 0)
+#define VMSTATE_INT8(f, s)           VMSTATE_INT8_V(f, s, 0)
+#define VMSTATE_INT16(f, s)          VMSTATE_INT16_V(f, s, 0)
+#define VMSTATE_INT32(f, s)          VMSTATE_INT32_V(f, s, 0)
+#define VMSTATE_INT64(f, s)          VMSTATE_INT64_V(f, s, 0)
+#define VMSTATE_UINT8(f, s)          VMSTATE_UINT8_V(f, s, 0)
+#define VMSTATE_UINT16(f, s)         VMSTATE_UINT16_V(f, s, 0)
+#define VMSTATE_UINT32(f, s)         VMSTATE_UINT32_V(f, s, 0)
+#define VMSTATE_UINT64(f, s)         VMSTATE_UINT64_V(f, s, 0)
 #define VMSTATE_BOOL_TEST(f, s, e)   VMSTATE_SINGLE_FULL(f, s, bool, vmstate_info_bool, 0, e)
 #define VMSTATE_UINT8_TEST(f, s, e)  VMSTATE_SINGLE_FULL(f, s, uint8_t, vmstate_info_uint8, 0, e)
 #define VMSTATE_UINT16_TEST(f, s, e) VMSTATE_SINGLE_FULL(f, s, uint16_t, vmstate_info_uint16, 0, e)
 #define VMSTATE_UINT32_TEST(f, s, e) VMSTATE_SINGLE_FULL(f, s, uint32_t, vmstate_info_uint32, 0, e)
 #define VMSTATE_INT32_TEST(f, s, e)  VMSTATE_SINGLE_FULL(f, s, int32_t, vmstate_info_int32, 0, e)
 #define VMSTATE_UINT64_TEST(f, s, e) VMSTATE_SINGLE_FULL(f, s, uint64_t, vmstate_info_uint64, 0, e)
-#define VMSTATE_UINT8_EQUAL(f, s)                                                                  \
+#define VMSTATE_UINT8_EQUAL(f, s) \
     VMSTATE_SINGLE_FULL(f, s, uint8_t, vmstate_info_uint8_equal, 0, NULL)
-#define VMSTATE_UINT16_EQUAL(f, s)                                                                 \
+#define VMSTATE_UINT16_EQUAL(f, s) \
     VMSTATE_SINGLE_FULL(f, s, uint16_t, vmstate_info_uint16_equal, 0, NULL)
-#define VMSTATE_INT32_EQUAL(f, s)                                                                  \
+#define VMSTATE_INT32_EQUAL(f, s) \
     VMSTATE_SINGLE_FULL(f, s, int32_t, vmstate_info_int32_equal, 0, NULL)
-#define VMSTATE_UINT32_EQUAL(f, s)                                                                 \
+#define VMSTATE_UINT32_EQUAL(f, s) \
     VMSTATE_SINGLE_FULL(f, s, uint32_t, vmstate_info_uint32_equal, 0, NULL)
-#define VMSTATE_UINT64_EQUAL(f, s)                                                                 \
+#define VMSTATE_UINT64_EQUAL(f, s) \
     VMSTATE_SINGLE_FULL(f, s, uint64_t, vmstate_info_uint64_equal, 0, NULL)
 #define VMSTATE_INT32_LE(f, s) VMSTATE_SINGLE_FULL(f, s, int32_t, vmstate_info_int32_le, 0, NULL)
-#define VMSTATE_TIMER_PTR(f, s)                                                                    \
-    {.name = #f, .offset = vms_off(s, f, QEMUTimer *), .size = sizeof(QEMUTimer *),                \
-     .info = &vmstate_info_timer, .flags = VMS_POINTER}
-#define VMSTATE_UINT8_ARRAY(f, s, n)  VMSTATE_ARRAY_FULL(f, s, uint8_t, n, vmstate_info_uint8, 0, NULL)
-#define VMSTATE_UINT16_ARRAY(f, s, n) VMSTATE_ARRAY_FULL(f, s, uint16_t, n, vmstate_info_uint16, 0, NULL)
-#define VMSTATE_UINT32_ARRAY(f, s, n) VMSTATE_ARRAY_FULL(f, s, uint32_t, n, vmstate_info_uint32, 0, NULL)
-#define VMSTATE_UINT64_ARRAY(f, s, n) VMSTATE_ARRAY_FULL(f, s, uint64_t, n, vmstate_info_uint64, 0, NULL)
-#define VMSTATE_INT32_ARRAY(f, s, n)  VMSTATE_ARRAY_FULL(f, s, int32_t, n, vmstate_info_int32, 0, NULL)
-#define VMSTATE_BOOL_ARRAY(f, s, n)   VMSTATE_ARRAY_FULL(f, s, bool, n, vmstate_info_bool, 0, NULL)
+#define VMSTATE_TIMER_PTR(f, s)                                                        \
+    {                                                                                  \
+        .name = #f, .offset = vms_off(s, f, QEMUTimer *), .size = sizeof(QEMUTimer *), \
+        .info = &vmstate_info_timer, .flags = VMS_POINTER                              \
+    }
+#define VMSTATE_UINT8_ARRAY(f, s, n) \
+    VMSTATE_ARRAY_FULL(f, s, uint8_t, n, vmstate_info_uint8, 0, NULL)
+#define VMSTATE_UINT16_ARRAY(f, s, n) \
+    VMSTATE_ARRAY_FULL(f, s, uint16_t, n, vmstate_info_uint16, 0, NULL)
+#define VMSTATE_UINT32_ARRAY(f, s, n) \
+    VMSTATE_ARRAY_FULL(f, s, uint32_t, n, vmstate_info_uint32, 0, NULL)
+#define VMSTATE_UINT64_ARRAY(f, s, n) \
+    VMSTATE_ARRAY_FULL(f, s, uint64_t, n, vmstate_info_uint64, 0, NULL)
+#define VMSTATE_INT32_ARRAY(f, s, n) \
+    VMSTATE_ARRAY_FULL(f, s, int32_t, n, vmstate_info_int32, 0, NULL)
+#define VMSTATE_BOOL_ARRAY(f, s, n) VMSTATE_ARRAY_FULL(f, s, bool, n, vmstate_info_bool, 0, NULL)
 /* Raw bytes: uint8_t f[n]. */
-#define VMSTATE_BUFFER(f, s)                                                                       \
-    {.name = #f, .offset = offsetof(s, f), .size = sizeof(((s *)0)->f),                            \
-     .info = &vmstate_info_buffer, .flags = VMS_BUFFER}
+#define VMSTATE_BUFFER(f, s)                                               \
+    {                                                                      \
+        .name = #f, .offset = offsetof(s, f), .size = sizeof(((s *)0)->f), \
+        .info = &vmstate_info_buffer, .flags = VMS_BUFFER                  \
+    }
 #define VMSTATE_UNUSED(n) VMSTATE_UNUSED_V(0, n)
-#define VMSTATE_UNUSED_V(v, n)                                                                     \
-    {.name = "unused", .size = (n), .info = &vmstate_info_unused_buffer, .version_id = (v),        \
-     .flags = VMS_BUFFER}
+#define VMSTATE_UNUSED_V(v, n)                                                                 \
+    {                                                                                          \
+        .name = "unused", .size = (n), .info = &vmstate_info_unused_buffer, .version_id = (v), \
+        .flags = VMS_BUFFER                                                                    \
+    }
 /* Bytes behind a pointer, count in a u32 field. */
-#define VMSTATE_VBUFFER_UINT32(f, s, v, e, fsize)                                                  \
-    {.name = #f, .offset = offsetof(s, f), .size_offset = vms_off(s, fsize, uint32_t),             \
-     .info = &vmstate_info_buffer, .version_id = (v), .exists = (e),                               \
-     .flags = VMS_VBUFFER | VMS_POINTER}
+#define VMSTATE_VBUFFER_UINT32(f, s, v, e, fsize)                                         \
+    {                                                                                     \
+        .name = #f, .offset = offsetof(s, f), .size_offset = vms_off(s, fsize, uint32_t), \
+        .info = &vmstate_info_buffer, .version_id = (v), .exists = (e),                   \
+        .flags = VMS_VBUFFER | VMS_POINTER                                                \
+    }
 /* t *f with the element count in a u32 member; the array already exists on load. */
-#define VMSTATE_VARRAY_UINT32(f, s, fnum, v, i, t)                                                 \
-    {.name = #f, .offset = vms_off(s, f, t *), .num_offset = vms_off(s, fnum, uint32_t),           \
-     .size = sizeof(t), .info = &(i), .version_id = (v), .flags = VMS_VARRAY_U32 | VMS_POINTER}
-#define VMSTATE_STRUCT(f, s, v, d, t)                                                              \
-    {.name = #f, .offset = vms_off(s, f, t), .size = sizeof(t), .vmsd = &(d), .version_id = (v),   \
-     .flags = VMS_STRUCT}
-#define VMSTATE_STRUCT_POINTER(f, s, d, t)                                                         \
-    {.name = #f, .offset = vms_off(s, f, t *), .size = sizeof(t), .vmsd = &(d),                    \
-     .flags = VMS_STRUCT | VMS_POINTER}
-#define VMSTATE_STRUCT_ARRAY(f, s, n, v, d, t)                                                     \
-    {.name = #f, .offset = vms_off_arr(s, f, t, n), .size = sizeof(t), .num = (n), .vmsd = &(d),   \
-     .version_id = (v), .flags = VMS_STRUCT | VMS_ARRAY}
-#define VMSTATE_STRUCT_VARRAY_POINTER_UINT32(f, s, fnum, d, t)                                     \
-    {.name = #f, .offset = vms_off(s, f, t *), .num_offset = vms_off(s, fnum, uint32_t),           \
-     .size = sizeof(t), .vmsd = &(d), .flags = VMS_STRUCT | VMS_VARRAY_U32 | VMS_POINTER}
-#define VMSTATE_VALIDATE(n, e) {.name = (n), .exists = (e), .flags = VMS_MUST_EXIST}
+#define VMSTATE_VARRAY_UINT32(f, s, fnum, v, i, t)                                                \
+    {                                                                                             \
+        .name = #f, .offset = vms_off(s, f, t *), .num_offset = vms_off(s, fnum, uint32_t),       \
+        .size = sizeof(t), .info = &(i), .version_id = (v), .flags = VMS_VARRAY_U32 | VMS_POINTER \
+    }
+#define VMSTATE_STRUCT(f, s, v, d, t)                                            \
+    {                                                                            \
+        .name = #f, .offset = vms_off(s, f, t), .size = sizeof(t), .vmsd = &(d), \
+        .version_id = (v), .flags = VMS_STRUCT                                   \
+    }
+#define VMSTATE_STRUCT_POINTER(f, s, d, t)                                         \
+    {                                                                              \
+        .name = #f, .offset = vms_off(s, f, t *), .size = sizeof(t), .vmsd = &(d), \
+        .flags = VMS_STRUCT | VMS_POINTER                                          \
+    }
+#define VMSTATE_STRUCT_ARRAY(f, s, n, v, d, t)                                        \
+    {                                                                                 \
+        .name = #f, .offset = vms_off_arr(s, f, t, n), .size = sizeof(t), .num = (n), \
+        .vmsd = &(d), .version_id = (v), .flags = VMS_STRUCT | VMS_ARRAY              \
+    }
+#define VMSTATE_STRUCT_VARRAY_POINTER_UINT32(f, s, fnum, d, t)                              \
+    {                                                                                       \
+        .name = #f, .offset = vms_off(s, f, t *), .num_offset = vms_off(s, fnum, uint32_t), \
+        .size = sizeof(t), .vmsd = &(d), .flags = VMS_STRUCT | VMS_VARRAY_U32 | VMS_POINTER \
+    }
+#define VMSTATE_VALIDATE(n, e)                              \
+    {                                                       \
+        .name = (n), .exists = (e), .flags = VMS_MUST_EXIST \
+    }
 
 /* ---- saving and loading one description ---- */
 typedef struct VMDescWriter VMDescWriter; /* migration/vmdesc.h; NULL: no description wanted */
@@ -193,7 +226,8 @@ typedef struct VMDescWriter VMDescWriter; /* migration/vmdesc.h; NULL: no descri
 /* Body only: pre_save, fields, subsections, post_save. */
 bool vmstate_save_state(QEMUFile *f, const VMStateDescription *vmsd, void *opaque,
                         VMDescWriter *desc, GError **errp);
-/* Version checks, pre_load, fields, subsections, post_load. Errors name description, field and offset. */
+/* Version checks, pre_load, fields, subsections, post_load. Errors name description, field and
+ * offset. */
 bool vmstate_load_state(QEMUFile *f, const VMStateDescription *vmsd, void *opaque, int version_id,
                         GError **errp);
 bool vmstate_section_needed(const VMStateDescription *vmsd, void *opaque);

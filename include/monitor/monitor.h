@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Monitors: QMP sessions, HMP, the qtest server (spec 70, 71). Main thread, big lock, unless stated.
+ * Monitors: QMP sessions, HMP, the qtest server (spec 70, 71). Main thread, big lock, unless
+ * stated.
  */
 #ifndef GODWIT_MONITOR_MONITOR_H
 #define GODWIT_MONITOR_MONITOR_H
@@ -26,15 +27,18 @@ char *monitor_hmp_execute(MonitorHub *hub, const char *line);
 
 /* getfd table: ownership moves to the caller; -1 and the text of spec 35 section 3. */
 int monitor_take_fd(MonitorHub *hub, const char *name, GError **errp);
-/* add-fd sets: a dup of the member of /dev/fdset/N whose access mode matches @flags; -1 and error. */
+/* add-fd sets: a dup of the member of /dev/fdset/N whose access mode matches @flags; -1 and error.
+ */
 int monitor_fdset_open(MonitorHub *hub, const char *path, int flags, GError **errp);
 /* -add-fd fd=N,set=S[,opaque=T] */
 bool monitor_fdset_add(MonitorHub *hub, int fd, int64_t set, const char *opaque, GError **errp);
 
-/* Registers qmp commands of qapi/misc.json, qapi/control.json, qapi/qom.json, ...: all that monitor/ implements. */
+/* Registers qmp commands of qapi/misc.json, qapi/control.json, qapi/qom.json, ...: all that
+ * monitor/ implements. */
 void monitor_register_commands(MonitorHub *hub);
 
-/* -qtest: serve the protocol of spec 71 section 6 on @chr; @log: file name, "none", or NULL = stderr. */
+/* -qtest: serve the protocol of spec 71 section 6 on @chr; @log: file name, "none", or NULL =
+ * stderr. */
 bool qtest_server_start(Machine *machine, Chardev *chr, const char *log, GError **errp);
 
 #endif

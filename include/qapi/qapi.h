@@ -10,28 +10,27 @@
  * Types
  *   enum Foo        typedef enum { FOO_A, FOO_B_C, FOO__MAX } Foo;
  *                   const char *Foo_str(Foo v); bool Foo_parse(const char *s, Foo *out);
- *                   Prefix: CamelCase split before each capital that follows a lower-case letter or starts a
- *                   word (MigrationStatus -> MIGRATION_STATUS_, MultiFDCompression -> MULTIFD_COMPRESSION_ by a
- *                   'prefix' key).
- *   struct Foo      members in order; '-' becomes '_'. str is char * (NULL = absent), bool is bool,
- *                   intN/uintN are the C types, int is int64_t, size is uint64_t, number is double,
- *                   any is JsonNode *, structs are pointers. Optional scalar x has bool has_x before it.
- *                   Arrays are GPtrArray * of pointers (structs, strings) or GArray * of scalars/enums.
- *                   A base struct's members come first, inline.
- *   union Foo       base members inline, the discriminator among them, then a C union "u" with one
- *                   pointer per branch: foo->u.inet->host.
+ *                   Prefix: CamelCase split before each capital that follows a lower-case letter or
+ * starts a word (MigrationStatus -> MIGRATION_STATUS_, MultiFDCompression -> MULTIFD_COMPRESSION_
+ * by a 'prefix' key). struct Foo      members in order; '-' becomes '_'. str is char * (NULL =
+ * absent), bool is bool, intN/uintN are the C types, int is int64_t, size is uint64_t, number is
+ * double, any is JsonNode *, structs are pointers. Optional scalar x has bool has_x before it.
+ *                   Arrays are GPtrArray * of pointers (structs, strings) or GArray * of
+ * scalars/enums. A base struct's members come first, inline. union Foo       base members inline,
+ * the discriminator among them, then a C union "u" with one pointer per branch: foo->u.inet->host.
  *   alternate Foo   { QapiAltKind type; union u }: StrOrNull has  char *s (NULL for null).
  *   void qapi_free_Foo(Foo *);  (NULL is fine; G_DEFINE_AUTOPTR_CLEANUP_FUNC is there)
  *   Foo *qapi_clone_Foo(const Foo *);
  *   JsonNode *qapi_Foo_to_json(const Foo *);
- *   Foo *qapi_Foo_from_json(JsonNode *, const char *path, GError **errp);  texts of spec 70 section 3
+ *   Foo *qapi_Foo_from_json(JsonNode *, const char *path, GError **errp);  texts of spec 70 section
+ * 3
  *
  * Commands: { 'command': 'migrate', 'data': {...}, 'returns': 'T' } in module M gives
  *   typedef struct { members } QmpArgs_migrate;             (absent when there are no arguments)
- *   T *qmp_migrate(QmpCall *call, const QmpArgs_migrate *args, GError **errp);   (void without returns)
- *   Commands with 'data': 'TypeName' (boxed) take const TypeName *args.
- *   Returned pointers are freed by the marshaller. Scalars return by value; lists as GPtrArray *.
- *   void qmp_register_M(QmpCommandTable *t, void *opaque);  @opaque appears as call->opaque
+ *   T *qmp_migrate(QmpCall *call, const QmpArgs_migrate *args, GError **errp);   (void without
+ * returns) Commands with 'data': 'TypeName' (boxed) take const TypeName *args. Returned pointers
+ * are freed by the marshaller. Scalars return by value; lists as GPtrArray *. void
+ * qmp_register_M(QmpCommandTable *t, void *opaque);  @opaque appears as call->opaque
  *
  * Events: void qapi_event_send_migration(const QapiEventSink *sink, MigrationStatus status);
  */

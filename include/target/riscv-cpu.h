@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One RV64 hart: architectural state (spec 81). Threads: the owning vCPU thread runs it; others touch it only while the
- * vCPU is stopped, except riscv_cpu_set_irq().
+ * One RV64 hart: architectural state (spec 81). Threads: the owning vCPU thread runs it; others
+ * touch it only while the vCPU is stopped, except riscv_cpu_set_irq().
  */
 #ifndef GODWIT_TARGET_RISCV_CPU_H
 #define GODWIT_TARGET_RISCV_CPU_H
@@ -15,7 +15,8 @@ typedef struct RISCVCPU RISCVCPU;
 typedef struct CPURISCVState CPURISCVState;
 
 typedef enum { PRV_U = 0, PRV_S = 1, PRV_M = 3 } RISCVPriv;
-/* Software TLB tables: one per effective (privilege, SUM, MXR) combination that data accesses use. */
+/* Software TLB tables: one per effective (privilege, SUM, MXR) combination that data accesses use.
+ */
 enum { MMU_IDX_U, MMU_IDX_S, MMU_IDX_S_SUM, MMU_IDX_M, MMU_IDX__MAX };
 
 typedef struct {
@@ -23,7 +24,7 @@ typedef struct {
     bool mmu, pmp, debug, ext_zicsr, ext_zifencei, ext_zihintpause, short_isa_string;
     uint8_t pmu_num;
     uint64_t mvendorid, marchid, mimpid, resetvec;
-    int priv_ver; /* 2 = v1.12 */
+    int priv_ver;     /* 2 = v1.12 */
     uint8_t satp_max; /* 8 Sv39, 9 Sv48, 10 Sv57 */
 } RISCVCPUConfig;
 
@@ -35,7 +36,8 @@ typedef struct {
     uint8_t started;
 } PMUCounter;
 
-/* Fields that travel have the wire's width and order where that costs nothing (spec 81 section 10). */
+/* Fields that travel have the wire's width and order where that costs nothing (spec 81 section 10).
+ */
 struct CPURISCVState {
     /* Hot: touched by every block. */
     uint64_t gpr[32];
@@ -43,10 +45,11 @@ struct CPURISCVState {
     uint64_t fpr[32];
     uint64_t priv;
     uint64_t virt;
-    /* Nonzero asks the execution loop to leave at the next block end: interrupts, exit requests, TLB flushes. */
+    /* Nonzero asks the execution loop to leave at the next block end: interrupts, exit requests,
+     * TLB flushes. */
     volatile uint32_t exit_request;
     uint32_t mmu_idx_data, mmu_idx_fetch; /* derived from priv, mstatus; riscv_update_mmu_idx() */
-    uint64_t icount; /* instructions retired, for minstret/mcycle */
+    uint64_t icount;                      /* instructions retired, for minstret/mcycle */
 
     uint64_t load_res, load_val; /* LR reservation; all-ones = none */
     uint64_t frm;
@@ -72,8 +75,10 @@ struct CPURISCVState {
 
     /* H: storage only (spec 81 section 8) */
     uint64_t hstatus, hedeleg, hideleg, hcounteren, htval, htinst, hgatp, hgeie, hgeip, htimedelta;
-    uint64_t vstimecmp, hvictl, vsstatus, vstvec, vsscratch, vsepc, vscause, vstval, vsatp, vsiselect;
-    uint64_t mtval2, mtinst, stvec_hs, sscratch_hs, sepc_hs, scause_hs, stval_hs, satp_hs, mstatus_hs;
+    uint64_t vstimecmp, hvictl, vsstatus, vstvec, vsscratch, vsepc, vscause, vstval, vsatp,
+        vsiselect;
+    uint64_t mtval2, mtinst, stvec_hs, sscratch_hs, sepc_hs, scause_hs, stval_hs, satp_hs,
+        mstatus_hs;
 
     /* Debug triggers: storage */
     uint64_t trigger_cur, tdata1[2], tdata2[2], tdata3[2];
@@ -94,9 +99,11 @@ struct RISCVCPU {
     /* Current mtime in 10 MHz ticks; set by the board (the ACLINT). Lock-free. */
     uint64_t (*rdtime)(void *opaque);
     void *rdtime_opaque;
-    /* Wake the vCPU thread out of WFI and ask it to look at interrupts; set by the accelerator. Any thread. */
+    /* Wake the vCPU thread out of WFI and ask it to look at interrupts; set by the accelerator. Any
+     * thread. */
     void (*kick)(RISCVCPU *cpu);
-    /* FENCE.I, or a code page changed: forget pre-decoded blocks; set by the accelerator. vCPU thread. */
+    /* FENCE.I, or a code page changed: forget pre-decoded blocks; set by the accelerator. vCPU
+     * thread. */
     void (*invalidate_code)(RISCVCPU *cpu);
     QEMUTimer *stimer; /* Sstc */
     void *accel;       /* the accelerator's per-vCPU data */
@@ -105,11 +112,21 @@ struct RISCVCPU {
 /* Causes of synchronous exceptions (spec 81 section 3). */
 typedef enum {
     RISCV_EXCP_NONE = -1,
-    RISCV_EXCP_INST_ADDR_MIS = 0, RISCV_EXCP_INST_ACCESS = 1, RISCV_EXCP_ILLEGAL_INST = 2,
-    RISCV_EXCP_BREAKPOINT = 3, RISCV_EXCP_LOAD_ADDR_MIS = 4, RISCV_EXCP_LOAD_ACCESS = 5,
-    RISCV_EXCP_STORE_ADDR_MIS = 6, RISCV_EXCP_STORE_ACCESS = 7, RISCV_EXCP_U_ECALL = 8,
-    RISCV_EXCP_S_ECALL = 9, RISCV_EXCP_VS_ECALL = 10, RISCV_EXCP_M_ECALL = 11,
-    RISCV_EXCP_INST_PAGE_FAULT = 12, RISCV_EXCP_LOAD_PAGE_FAULT = 13, RISCV_EXCP_STORE_PAGE_FAULT = 15,
+    RISCV_EXCP_INST_ADDR_MIS = 0,
+    RISCV_EXCP_INST_ACCESS = 1,
+    RISCV_EXCP_ILLEGAL_INST = 2,
+    RISCV_EXCP_BREAKPOINT = 3,
+    RISCV_EXCP_LOAD_ADDR_MIS = 4,
+    RISCV_EXCP_LOAD_ACCESS = 5,
+    RISCV_EXCP_STORE_ADDR_MIS = 6,
+    RISCV_EXCP_STORE_ACCESS = 7,
+    RISCV_EXCP_U_ECALL = 8,
+    RISCV_EXCP_S_ECALL = 9,
+    RISCV_EXCP_VS_ECALL = 10,
+    RISCV_EXCP_M_ECALL = 11,
+    RISCV_EXCP_INST_PAGE_FAULT = 12,
+    RISCV_EXCP_LOAD_PAGE_FAULT = 13,
+    RISCV_EXCP_STORE_PAGE_FAULT = 15,
 } RISCVException;
 
 typedef enum { ACCESS_LOAD, ACCESS_STORE, ACCESS_FETCH } RISCVAccess;
@@ -152,8 +169,9 @@ RISCVException riscv_sfence_vma(RISCVCPU *cpu);
 void riscv_update_mmu_idx(CPURISCVState *env);
 
 /*
- * Translate @vaddr for @access with MMU table @mmu_idx: page walk, A/D update, PMP; enters the software TLB when the page is
- * RAM. *paddr is the physical address. RISCV_EXCP_NONE, or the page/access fault.
+ * Translate @vaddr for @access with MMU table @mmu_idx: page walk, A/D update, PMP; enters the
+ * software TLB when the page is RAM. *paddr is the physical address. RISCV_EXCP_NONE, or the
+ * page/access fault.
  */
 RISCVException riscv_translate(RISCVCPU *cpu, uint64_t vaddr, unsigned size, RISCVAccess access,
                                unsigned mmu_idx, hwaddr *paddr);

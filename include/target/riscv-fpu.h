@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Floating point of F and D on the host's IEEE unit. Values are raw bits; singles are NaN-boxed by the caller's
- * box/unbox helpers. Each operation honours @rm (0-4, already resolved from DYN), returns canonical NaNs and ORs the
- * raised RISC-V flags (NX 1, UF 2, OF 4, DZ 8, NV 16) into *flags. vCPU thread; the host's rounding mode is left
- * at nearest-even.
+ * Floating point of F and D on the host's IEEE unit. Values are raw bits; singles are NaN-boxed by
+ * the caller's box/unbox helpers. Each operation honours @rm (0-4, already resolved from DYN),
+ * returns canonical NaNs and ORs the raised RISC-V flags (NX 1, UF 2, OF 4, DZ 8, NV 16) into
+ * *flags. vCPU thread; the host's rounding mode is left at nearest-even.
  */
 #ifndef GODWIT_TARGET_RISCV_FPU_H
 #define GODWIT_TARGET_RISCV_FPU_H
@@ -34,7 +34,8 @@ bool fp32_cmp(FpCmp op, uint32_t a, uint32_t b, uint32_t *flags);
 bool fp64_cmp(FpCmp op, uint64_t a, uint64_t b, uint32_t *flags);
 uint32_t fp32_class(uint32_t a);
 uint32_t fp64_class(uint64_t a);
-/* To integer, saturating as the manual says. @is64: 64-bit result; @is_unsigned. 32-bit results are sign-extended. */
+/* To integer, saturating as the manual says. @is64: 64-bit result; @is_unsigned. 32-bit results are
+ * sign-extended. */
 uint64_t fp32_to_int(uint32_t a, bool is64, bool is_unsigned, int rm, uint32_t *flags);
 uint64_t fp64_to_int(uint64_t a, bool is64, bool is_unsigned, int rm, uint32_t *flags);
 uint32_t fp32_from_int(uint64_t a, bool is64, bool is_unsigned, int rm, uint32_t *flags);

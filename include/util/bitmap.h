@@ -8,10 +8,10 @@
 
 #include "util/osdep.h"
 
-#define BITS_PER_LONG      (sizeof(unsigned long) * 8)
-#define BITS_TO_LONGS(n)   DIV_ROUND_UP(n, BITS_PER_LONG)
-#define BIT_MASK(n)        (1UL << ((n) % BITS_PER_LONG))
-#define BIT_WORD(n)        ((n) / BITS_PER_LONG)
+#define BITS_PER_LONG    (sizeof(unsigned long) * 8)
+#define BITS_TO_LONGS(n) DIV_ROUND_UP(n, BITS_PER_LONG)
+#define BIT_MASK(n)      (1UL << ((n) % BITS_PER_LONG))
+#define BIT_WORD(n)      ((n) / BITS_PER_LONG)
 
 /* A zeroed bitmap of @nbits; free with g_free().  NULL if @nbits is absurd or memory is short. */
 unsigned long *bitmap_try_new(uint64_t nbits);

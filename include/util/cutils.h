@@ -7,7 +7,8 @@
 
 /*
  * "150M", "1.5G", "0x1000", "512": a size in bytes.  @unit is the multiplier of a number without
- * suffix (1, or MiB for -m).  Suffixes B K M G T P E, either case; hex takes no fraction and no suffix.
+ * suffix (1, or MiB for -m).  Suffixes B K M G T P E, either case; hex takes no fraction and no
+ * suffix.
  */
 bool parse_size(const char *text, uint64_t unit, uint64_t *out, GError **errp);
 /* Unsigned integer, decimal, 0x or 0 octal; the whole of @text must be used. */

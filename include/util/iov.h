@@ -7,7 +7,8 @@
 #include "util/osdep.h"
 
 size_t iov_size(const struct iovec *iov, unsigned n);
-/* Copy out of / into the vector at byte @offset; returns bytes copied (short when the vector ends). */
+/* Copy out of / into the vector at byte @offset; returns bytes copied (short when the vector ends).
+ */
 size_t iov_to_buf(const struct iovec *iov, unsigned n, size_t offset, void *buf, size_t bytes);
 size_t iov_from_buf(const struct iovec *iov, unsigned n, size_t offset, const void *buf,
                     size_t bytes);

@@ -24,7 +24,7 @@ static inline void bql_guard_release(BqlGuard *g)
 {
     bql_unlock();
 }
-#define BQL_LOCK_GUARD()                                                                           \
+#define BQL_LOCK_GUARD() \
     __attribute__((cleanup(bql_guard_release), unused)) BqlGuard bql_guard_ = (bql_lock(), 0)
 
 /*

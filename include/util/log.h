@@ -17,18 +17,18 @@ typedef struct LogCategory {
 
 void log_category_register(LogCategory *cat);
 
-#define LOG_CATEGORY(ident)                                                                        \
-    static LogCategory log_category_##ident = {#ident, false, NULL};                               \
-    __attribute__((constructor)) static void log_category_init_##ident(void)                       \
-    {                                                                                              \
-        log_category_register(&log_category_##ident);                                              \
+#define LOG_CATEGORY(ident)                                                  \
+    static LogCategory log_category_##ident = {#ident, false, NULL};         \
+    __attribute__((constructor)) static void log_category_init_##ident(void) \
+    {                                                                        \
+        log_category_register(&log_category_##ident);                        \
     }
 
-#define trace(ident, ...)                                                                          \
-    do {                                                                                           \
-        if (unlikely(log_category_##ident.enabled)) {                                              \
-            log_write(#ident, __VA_ARGS__);                                                        \
-        }                                                                                          \
+#define trace(ident, ...)                             \
+    do {                                              \
+        if (unlikely(log_category_##ident.enabled)) { \
+            log_write(#ident, __VA_ARGS__);           \
+        }                                             \
     } while (0)
 
 void log_write(const char *category, const char *fmt, ...) G_GNUC_PRINTF(2, 3);

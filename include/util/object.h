@@ -25,13 +25,16 @@ struct _UserCreatableInterface {
 
 /* Make @gtype known under the QOM name @name ("memory-backend-ram"). Call from a constructor. */
 void object_type_register(const char *name, GType (*get_type)(void));
-#define OBJECT_TYPE_REGISTER(name, get_type)                                                       \
-    __attribute__((constructor)) static void object_register_##get_type(void)                      \
-    {                                                                                              \
-        object_type_register(name, get_type);                                                      \
+#define OBJECT_TYPE_REGISTER(name, get_type)                                  \
+    __attribute__((constructor)) static void object_register_##get_type(void) \
+    {                                                                         \
+        object_type_register(name, get_type);                                 \
     }
 /* GType of a QOM name, or G_TYPE_INVALID. */
 GType object_type_lookup(const char *name);
+/* The id under which object_registry_create() made @obj, also valid inside complete(); NULL
+ * otherwise. */
+const char *object_id(GObject *obj);
 /* QOM name of an instance ("virtio-blk-device"), or NULL. */
 const char *object_type_name(GObject *obj);
 /* Names of all registered types, sorted; free with g_ptr_array_unref(). */

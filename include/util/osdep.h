@@ -26,9 +26,9 @@
 #define SCALE_MS               INT64_C(1000000)
 #define SCALE_US               INT64_C(1000)
 
-#define ROUND_UP(n, d)     ((((n) + (d) - 1) / (d)) * (d))
+#define ROUND_UP(n, d)     ((((n) + (d)-1) / (d)) * (d))
 #define ROUND_DOWN(n, d)   ((n) / (d) * (d))
-#define DIV_ROUND_UP(n, d) (((n) + (d) - 1) / (d))
+#define DIV_ROUND_UP(n, d) (((n) + (d)-1) / (d))
 #define ARRAY_SIZE(a)      G_N_ELEMENTS(a)
 
 /* The structure that holds @member at address @ptr. */

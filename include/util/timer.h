@@ -39,7 +39,8 @@ void clock_virtual_set_ns(Clock *clock, int64_t ns);
 
 /*
  * qtest mode: the clock no longer follows the host; clock_virtual_step_to() moves it to
- * @ns (never back), firing timers on the way even while the VM is stopped; returns the time reached.
+ * @ns (never back), firing timers on the way even while the VM is stopped; returns the time
+ * reached.
  */
 void clock_virtual_set_manual(Clock *clock);
 int64_t clock_virtual_step_to(Clock *clock, int64_t ns);
