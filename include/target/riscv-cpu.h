@@ -15,7 +15,10 @@ typedef struct RISCVCPU RISCVCPU;
 typedef struct CPURISCVState CPURISCVState;
 
 typedef enum { PRV_U = 0, PRV_S = 1, PRV_M = 3 } RISCVPriv;
-/* Software TLB tables: one per effective (privilege, SUM, MXR) combination that data accesses use.
+/*
+ * Software TLB tables: one per effective privilege, S twice (with and without SUM), so that
+ * switching privilege, MPRV or SUM needs no flush. MXR is baked into the entries: changing it
+ * flushes.
  */
 enum { MMU_IDX_U, MMU_IDX_S, MMU_IDX_S_SUM, MMU_IDX_M, MMU_IDX__MAX };
 
@@ -30,6 +33,9 @@ typedef struct {
 
 #define RV_PMP_ENTRIES 16
 #define RV_MAX_HPM     32
+
+/* Sources of mip.SEIP; the visible bit is their OR. */
+enum { RV_SEIP_LINE = 1, RV_SEIP_SOFTWARE = 2 };
 
 typedef struct {
     uint64_t val, valh, prev, prevh;
@@ -57,8 +63,8 @@ struct CPURISCVState {
 
     uint64_t mstatus, mie, mideleg, medeleg, mtvec, mepc, mcause, mtval, mscratch;
     uint64_t satp, stval, stvec, sepc, scause, sscratch;
-    uint64_t mip; /* as visible: software bits OR lines; modified atomically */
-    uint64_t mip_software_seip;
+    uint64_t mip;          /* as visible: software bits OR lines; modified atomically */
+    uint32_t seip_sources; /* who drives mip.SEIP: RV_SEIP_*; modified atomically */
     uint64_t miclaim, badaddr, guest_phys_fault_addr;
     uint64_t priv_ver, vext_ver, resetvec, mhartid;
     uint32_t misa_mxl, misa_ext, misa_mxl_max, misa_ext_mask, features;
@@ -72,6 +78,12 @@ struct CPURISCVState {
     /* PMP */
     uint64_t pmpaddr[RV_PMP_ENTRIES];
     uint8_t pmpcfg[RV_PMP_ENTRIES];
+    /* Derived: first and last byte of each entry that is on, base > last when it is off or empty.
+     */
+    struct {
+        uint64_t base, last;
+    } pmp_range[RV_PMP_ENTRIES];
+    uint32_t pmp_on; /* bit i: entry i is not OFF */
 
     /* H: storage only (spec 81 section 8) */
     uint64_t hstatus, hedeleg, hideleg, hcounteren, htval, htinst, hgatp, hgeie, hgeip, htimedelta;
@@ -87,6 +99,9 @@ struct CPURISCVState {
     uint32_t interrupt_request; /* wire only */
     int32_t exception_index;    /* latched exception, -1 none */
 
+    /* Bit 0/1: the TLBs may hold pieces of a superpage of the lower/upper half of the address
+     * space. */
+    uint32_t tlb_superpages;
     SoftTLB tlb[MMU_IDX__MAX];
 };
 
@@ -99,14 +114,20 @@ struct RISCVCPU {
     /* Current mtime in 10 MHz ticks; set by the board (the ACLINT). Lock-free. */
     uint64_t (*rdtime)(void *opaque);
     void *rdtime_opaque;
+    /* The hart's mtimecmp; set by the board with the same opaque. NULL: there is no machine timer.
+     */
+    uint64_t (*mtimecmp)(void *opaque, unsigned hart);
     /* Wake the vCPU thread out of WFI and ask it to look at interrupts; set by the accelerator. Any
      * thread. */
     void (*kick)(RISCVCPU *cpu);
     /* FENCE.I, or a code page changed: forget pre-decoded blocks; set by the accelerator. vCPU
      * thread. */
     void (*invalidate_code)(RISCVCPU *cpu);
-    QEMUTimer *stimer; /* Sstc */
-    void *accel;       /* the accelerator's per-vCPU data */
+    QEMUTimer *stimer;  /* Sstc */
+    GMutex stimer_lock; /* makes "compare, set STIP, arm" one step for the vCPU and the timer's
+                           thread */
+    uint64_t wire_mip;  /* mip as it travels (spec 81 section 12); only during save and load */
+    void *accel;        /* the accelerator's per-vCPU data */
 };
 
 /* Causes of synchronous exceptions (spec 81 section 3). */
@@ -163,8 +184,10 @@ void riscv_take_interrupt(RISCVCPU *cpu, int irq);
 bool riscv_cpu_has_work(const RISCVCPU *cpu);
 RISCVException riscv_mret(RISCVCPU *cpu);
 RISCVException riscv_sret(RISCVCPU *cpu);
-RISCVException riscv_wfi(RISCVCPU *cpu); /* privilege checks; sets halted */
-RISCVException riscv_sfence_vma(RISCVCPU *cpu);
+RISCVException riscv_wfi(RISCVCPU *cpu);        /* privilege checks; sets halted */
+RISCVException riscv_sfence_vma(RISCVCPU *cpu); /* rs1 = x0: everything */
+/* rs1 != x0: forgets one page when that is enough. */
+RISCVException riscv_sfence_vma_page(RISCVCPU *cpu, uint64_t vaddr);
 /* After any change of priv, mstatus.{MPRV,MPP,SUM,MXR}, satp: recompute mmu_idx_*. */
 void riscv_update_mmu_idx(CPURISCVState *env);
 
@@ -172,6 +195,9 @@ void riscv_update_mmu_idx(CPURISCVState *env);
  * Translate @vaddr for @access with MMU table @mmu_idx: page walk, A/D update, PMP; enters the
  * software TLB when the page is RAM. *paddr is the physical address. RISCV_EXCP_NONE, or the
  * page/access fault.
+ *
+ * This function and the slow loads and stores leave the address to report (tval) in env->badaddr
+ * when they fail: for an access that crosses a page it may be the start of the second page.
  */
 RISCVException riscv_translate(RISCVCPU *cpu, uint64_t vaddr, unsigned size, RISCVAccess access,
                                unsigned mmu_idx, hwaddr *paddr);

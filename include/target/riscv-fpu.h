@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Floating point of F and D on the host's IEEE unit. Values are raw bits; singles are NaN-boxed by
- * the caller's box/unbox helpers. Each operation honours @rm (0-4, already resolved from DYN),
- * returns canonical NaNs and ORs the raised RISC-V flags (NX 1, UF 2, OF 4, DZ 8, NV 16) into
- * *flags. vCPU thread; the host's rounding mode is left at nearest-even.
+ * Floating point of F and D (spec 81 section 6). Values are raw bits; singles are NaN-boxed by the
+ * caller's box/unbox helpers. Each operation honours @rm (0-4, already resolved from DYN), returns
+ * canonical NaNs and ORs the raised RISC-V flags (NX 1, UF 2, OF 4, DZ 8, NV 16) into *flags. Pure,
+ * any thread.
+ *
+ * Pass the accrued fflags as *flags: once NX is set there, nearest-even arithmetic on ordinary
+ * numbers runs on the host's unit without looking at its status; everything else is done in
+ * integers, the same on every host.
  */
 #ifndef GODWIT_TARGET_RISCV_FPU_H
 #define GODWIT_TARGET_RISCV_FPU_H
