@@ -251,14 +251,10 @@ static bool json_to_value(GParamSpec *spec, GValue *value, JsonNode *node, GErro
     GType have = JSON_NODE_HOLDS_VALUE(node) ? json_node_get_value_type(node) : G_TYPE_INVALID;
     const char *want;
 
+    if (have == G_TYPE_STRING) {
+        return text_to_value(spec, value, json_node_get_string(node), errp);
+    }
     switch (G_TYPE_FUNDAMENTAL(G_PARAM_SPEC_VALUE_TYPE(spec))) {
-    case G_TYPE_STRING:
-        if (have == G_TYPE_STRING) {
-            g_value_set_string(value, json_node_get_string(node));
-            return true;
-        }
-        want = "string";
-        break;
     case G_TYPE_BOOLEAN:
         if (have == G_TYPE_BOOLEAN) {
             g_value_set_boolean(value, json_node_get_boolean(node));
@@ -266,10 +262,8 @@ static bool json_to_value(GParamSpec *spec, GValue *value, JsonNode *node, GErro
         }
         want = "boolean";
         break;
+    case G_TYPE_STRING:
     case G_TYPE_ENUM:
-        if (have == G_TYPE_STRING) {
-            return enum_from_nick(value, spec, json_node_get_string(node), errp);
-        }
         want = "string";
         break;
     case G_TYPE_UCHAR:

@@ -40,7 +40,11 @@ const char *object_type_name(GObject *obj);
 /* Names of all registered types, sorted; free with g_ptr_array_unref(). */
 GPtrArray *object_type_list(void);
 
-/* Set property @name from command-line text / from JSON; conversion errors name the property. */
+/*
+ * Set property @name from command-line text / from JSON; conversion errors name the property. A
+ * JSON string is taken as text, so the string values that keyval_parse() makes work for properties
+ * of any type.
+ */
 bool object_set_property_text(GObject *obj, const char *name, const char *text, GError **errp);
 bool object_set_property_json(GObject *obj, const char *name, JsonNode *value, GError **errp);
 JsonNode *object_get_property_json(GObject *obj, const char *name, GError **errp);
