@@ -30,7 +30,9 @@ typedef struct MachineClass {
     bool (*init)(Machine *m, GError **errp);
     /* After all -device were plugged: FDT, boot ROM. */
     bool (*done)(Machine *m, GError **errp);
+    /* System reset, VM stopped: devices, CPUs, boot images. */
     void (*reset)(Machine *m);
+    /* Free what init and done made; vCPU threads have ended. */
     void (*finalize)(Machine *m);
 } MachineClass;
 
@@ -74,8 +76,15 @@ struct Machine {
     /* made by init */
     GPtrArray *cpus;    /* RISCVCPU */
     GPtrArray *devices; /* DeviceState, in creation order */
+    GPtrArray *buses;   /* Bus, in creation order */
     void *board;        /* the board's own */
 };
+
+/* A machine with the defaults of @cls: one CPU, default RAM size, empty lists. */
+Machine *machine_new(const MachineClass *cls);
+/* Devices, then the board, then the structure and its strings; what system/ made before init stays
+ * system's. */
+void machine_free(Machine *m);
 
 const MachineClass *machine_class_find(const char *name);
 const MachineClass *const *machine_class_list(void); /* NULL-terminated */

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* -device, device_add and device_del: from option objects to plugged devices (spec 71 section 3).
+ */
+#include "hw/device.h"
+
+static Bus *find_named_bus(Machine *m, const char *name, GError **errp)
+{
+    for (guint i = 0; i < m->buses->len; i++) {
+        Bus *bus = m->buses->pdata[i];
+
+        if (strcmp(bus->name, name) == 0) {
+            return bus;
+        }
+    }
+    error_setg(errp, "Bus '%s' not found", name);
+    return NULL;
+}
+
+/* The newest bus with room: virtio-mmio slots fill from the top (spec 80 section 10). */
+static Bus *find_free_bus(Machine *m, const char *type, const char *driver, GError **errp)
+{
+    for (guint i = m->buses->len; i-- > 0;) {
+        Bus *bus = m->buses->pdata[i];
+
+        if (strcmp(bus->type, type) == 0 && bus->children->len < bus->capacity) {
+            return bus;
+        }
+    }
+    error_setg(errp, "No '%s' bus found for device '%s'", type, driver);
+    return NULL;
+}
+
+static bool set_properties(DeviceState *dev, const char *driver, JsonObject *options, GError **errp)
+{
+    JsonObjectIter it;
+    const char *name;
+    JsonNode *value;
+
+    json_object_iter_init(&it, options);
+    while (json_object_iter_next(&it, &name, &value)) {
+        bool ok;
+
+        if (strcmp(name, "driver") == 0 || strcmp(name, "id") == 0 || strcmp(name, "bus") == 0) {
+            continue;
+        }
+        if (!g_object_class_find_property(G_OBJECT_GET_CLASS(dev), name)) {
+            error_setg(errp, "Property '%s.%s' not found", driver, name);
+            return false;
+        }
+        if (JSON_NODE_HOLDS_VALUE(value) && json_node_get_value_type(value) == G_TYPE_STRING) {
+            ok = object_set_property_text(G_OBJECT(dev), name, json_node_get_string(value), errp);
+        } else {
+            ok = object_set_property_json(G_OBJECT(dev), name, value, errp);
+        }
+        if (!ok) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The string member @name; NULL when absent. False when it is there and not a string. */
+static bool get_string(JsonObject *options, const char *name, const char **out, GError **errp)
+{
+    JsonNode *node = json_object_get_member(options, name);
+
+    *out = NULL;
+    if (!node) {
+        return true;
+    }
+    if (!JSON_NODE_HOLDS_VALUE(node) || json_node_get_value_type(node) != G_TYPE_STRING) {
+        error_setg(errp, "Invalid parameter type for '%s', expected: string", name);
+        return false;
+    }
+    *out = json_node_get_string(node);
+    return true;
+}
+
+DeviceState *device_add_from_options(Machine *m, JsonObject *options, bool hotplug, GError **errp)
+{
+    const char *driver, *id, *bus_name;
+
+    if (!get_string(options, "driver", &driver, errp) || !get_string(options, "id", &id, errp) ||
+        !get_string(options, "bus", &bus_name, errp)) {
+        return NULL;
+    }
+    if (!driver) {
+        error_setg(errp, "Parameter 'driver' is missing");
+        return NULL;
+    }
+
+    g_autoptr(DeviceState) dev = device_new(m, driver, id, errp);
+    if (!dev) {
+        return NULL;
+    }
+    DeviceStateClass *klass = HW_DEVICE_GET_CLASS(dev);
+    Bus *bus = NULL;
+
+    if (!klass->user_creatable) {
+        error_setg(errp, "Parameter 'driver' expects a pluggable device type");
+        return NULL;
+    }
+    if (klass->bus_type) {
+        bus = bus_name ? find_named_bus(m, bus_name, errp)
+                       : find_free_bus(m, klass->bus_type, driver, errp);
+        if (!bus) {
+            return NULL;
+        }
+    } else if (bus_name) {
+        error_setg(errp, "Device '%s' can't go on a bus; remove bus=%s", driver, bus_name);
+        return NULL;
+    }
+    if (hotplug && bus && !bus->hotplug) {
+        error_setg(errp, "Bus '%s' does not support hotplugging", bus->name);
+        return NULL;
+    }
+    if (hotplug && !klass->hotpluggable) {
+        error_setg(errp, "Device '%s' does not support hotplugging", driver);
+        return NULL;
+    }
+    if (!set_properties(dev, driver, options, errp)) {
+        return NULL;
+    }
+
+    DeviceState *plugged = dev;
+    return device_realize(g_steal_pointer(&dev), bus, errp) ? plugged : NULL;
+}
+
+bool device_del_by_id(Machine *m, const char *id, GError **errp)
+{
+    DeviceState *dev = device_find(m, id);
+
+    if (!dev) {
+        error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND, "Device '%s' not found", id);
+        return false;
+    }
+
+    Bus *bus = device_bus(dev);
+    if (bus && !bus->hotplug) {
+        error_setg(errp, "Bus '%s' does not support hotplugging", bus->name);
+        return false;
+    }
+    if (!HW_DEVICE_GET_CLASS(dev)->hotpluggable) {
+        error_setg(errp, "Device '%s' does not support hotplugging",
+                   object_type_name(G_OBJECT(dev)));
+        return false;
+    }
+    device_unplug(dev);
+    return true;
+}
