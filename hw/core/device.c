@@ -3,6 +3,9 @@
  */
 #include "device-internal.h"
 
+#pragma weak vmstate_register
+#pragma weak savevm_unregister
+
 typedef struct {
     Machine *machine;
     char *id;
@@ -139,12 +142,12 @@ bool device_register_vmstate(DeviceState *dev, const VMStateDescription *vmsd, v
     DeviceStateClass *klass = HW_DEVICE_GET_CLASS(dev);
     g_autofree char *path = klass->path ? klass->path(dev) : NULL;
 
-    if (!p->machine->migration) { /* a machine that cannot migrate, e.g. in a unit test */
+    if (!p->machine->savevm) { /* a machine that cannot migrate, e.g. in a unit test */
         return true;
     }
 
-    SaveStateEntry *se = vmstate_register(migration_savevm(p->machine->migration), path,
-                                          p->instance_id, vmsd, opaque, -1, errp);
+    SaveStateEntry *se =
+        vmstate_register(p->machine->savevm, path, p->instance_id, vmsd, opaque, -1, errp);
     if (!se) {
         return false;
     }
@@ -155,7 +158,7 @@ bool device_register_vmstate(DeviceState *dev, const VMStateDescription *vmsd, v
 static void drop_sections(DeviceStatePrivate *p)
 {
     for (guint i = p->sections->len; i-- > 0;) {
-        savevm_unregister(migration_savevm(p->machine->migration), p->sections->pdata[i]);
+        savevm_unregister(p->machine->savevm, p->sections->pdata[i]);
     }
     g_ptr_array_set_size(p->sections, 0);
 }

@@ -10,7 +10,8 @@
 #include "backends/chardev.h"
 #include "backends/net.h"
 #include "memory/address-space.h"
-#include "migration/migration.h"
+#include "migration/register.h"
+#include "qapi/qapi.h"
 #include "util/irq.h"
 #include "util/object.h"
 
@@ -71,6 +72,7 @@ struct Machine {
     BlockList *blocks;
     NetList *nets;
     Migration *migration;
+    SaveStateList *savevm; /* of migration; NULL: devices register no sections */
     QapiEventSink events;
     MachineRequests requests;
     /* made by init */
