@@ -2,10 +2,11 @@
 /*
  * Regions, the published flat view, and listeners.
  *
- * Readers look up a range without a lock: they count themselves into one of READER_SLOTS cache lines, chosen by
- * thread, read the view pointer, copy one range out and leave. A writer (big lock) publishes the new view, then
- * waits until it has seen every slot empty once; whoever enters later sees the new view, so the old one can
- * be freed. Read sections are a binary search long, so the wait is too.
+ * Readers look up a range without a lock: they count themselves into one of READER_SLOTS cache
+ * lines, chosen by thread, read the view pointer, copy one range out and leave. A writer (big lock)
+ * publishes the new view, then waits until it has seen every slot empty once; whoever enters later
+ * sees the new view, so the old one can be freed. Read sections are a binary search long, so the
+ * wait is too.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -131,8 +132,8 @@ static void update_view(AddressSpace *as)
 void memory_region_init_io(MemoryRegion *mr, const char *name, uint64_t size,
                            const MemoryRegionOps *ops, void *opaque)
 {
-    *mr = (MemoryRegion){
-        .name = name, .kind = REGION_IO, .size = size, .ops = ops, .opaque = opaque};
+    *mr =
+        (MemoryRegion){.name = name, .kind = REGION_IO, .size = size, .ops = ops, .opaque = opaque};
 }
 
 static void init_block(MemoryRegion *mr, const char *name, MemoryRegionKind kind, RAMBlock *block)

@@ -126,9 +126,9 @@ bool dirty_log_page_is_dirty(const RAMBlock *block, uint64_t page)
     for (int c = 0; c < DIRTY_CLIENT__MAX; c++) {
         unsigned long *map = client_map(block, c);
 
-        if (map && !((__atomic_load_n(&map[BIT_WORD(page)], __ATOMIC_ACQUIRE) >>
-                      (page % BITS_PER_LONG)) &
-                     1)) {
+        if (map &&
+            !((__atomic_load_n(&map[BIT_WORD(page)], __ATOMIC_ACQUIRE) >> (page % BITS_PER_LONG)) &
+              1)) {
             return false;
         }
     }

@@ -53,7 +53,8 @@ static uint64_t swap_value(uint64_t v, unsigned size)
     return GUINT64_SWAP_LE_BE(v) >> (64 - 8 * size);
 }
 
-static MemTxResult device_read(const MemoryRegion *mr, hwaddr offset, unsigned size, uint64_t *value)
+static MemTxResult device_read(const MemoryRegion *mr, hwaddr offset, unsigned size,
+                               uint64_t *value)
 {
     const MemoryRegionOps *ops = mr->ops;
     MemTxResult r;
@@ -84,7 +85,8 @@ static MemTxResult device_read(const MemoryRegion *mr, hwaddr offset, unsigned s
     return r;
 }
 
-static MemTxResult device_write(const MemoryRegion *mr, hwaddr offset, unsigned size, uint64_t value)
+static MemTxResult device_write(const MemoryRegion *mr, hwaddr offset, unsigned size,
+                                uint64_t value)
 {
     const MemoryRegionOps *ops = mr->ops;
 
@@ -182,7 +184,8 @@ MemTxResult address_space_store(AddressSpace *as, hwaddr addr, unsigned size, ui
     return t.mr ? device_access(as, addr, size, &value, true) : MEMTX_DECODE_ERROR;
 }
 
-/* The widest naturally aligned access at @addr that fits in @len bytes and that the device takes. */
+/* The widest naturally aligned access at @addr that fits in @len bytes and that the device takes.
+ */
 static unsigned device_width(const MemoryTranslation *t, hwaddr addr, uint64_t len)
 {
     unsigned sizes = t->mr->ops ? t->mr->ops->sizes : 0;

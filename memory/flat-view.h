@@ -11,8 +11,8 @@
 typedef struct {
     hwaddr first, last; /* inclusive: the top of the address space has no end */
     MemoryRegion *mr;
-    hwaddr offset;   /* of @first inside the region */
-    uint8_t *host;   /* of @first, when readable directly */
+    hwaddr offset; /* of @first inside the region */
+    uint8_t *host; /* of @first, when readable directly */
     bool writable;
 } FlatRange;
 

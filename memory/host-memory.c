@@ -30,10 +30,12 @@ uint64_t host_memory_fd_page_size(int fd)
 void *host_memory_map(const HostMemoryRequest *req, GError **errp)
 {
     uint64_t guard = system_page_size();
-    uint64_t align = MAX(req->page_size, req->size >= THP_SIZE ? THP_SIZE : guard);
+    uint64_t align = MAX(MAX(req->page_size, req->align), req->size >= THP_SIZE ? THP_SIZE : guard);
     int flags = MAP_FIXED | (req->shared ? MAP_SHARED : MAP_PRIVATE) |
                 (req->fd < 0 ? MAP_ANONYMOUS : 0) | (req->noreserve ? MAP_NORESERVE : 0);
-    int prot = PROT_READ | (req->readonly ? 0 : PROT_WRITE);
+    /* A private mapping of a read-only file is still ours to fill (firmware, incoming migration).
+     */
+    int prot = PROT_READ | (req->readonly && req->shared ? 0 : PROT_WRITE);
     uint64_t span;
     uint8_t *area, *host;
 
@@ -58,7 +60,8 @@ void *host_memory_map(const HostMemoryRequest *req, GError **errp)
     if (area + span > host + req->size + guard) {
         munmap(host + req->size + guard, area + span - (host + req->size + guard));
     }
-    /* Advice: a kernel without it is slower, not wrong. Children of exec: transports need no guest RAM. */
+    /* Advice: a kernel without it is slower, not wrong. Children of exec: transports need no guest
+     * RAM. */
     madvise(host, req->size, MADV_DONTFORK);
     if (req->size >= THP_SIZE && req->page_size < THP_SIZE) {
         madvise(host, req->size, MADV_HUGEPAGE);

@@ -16,7 +16,8 @@ struct RAMList {
 
 /*
  * A block with what only this room needs. The bitmaps live as long as the block: a writer that read
- * dirty[client] just before the log was switched off may still set a bit, and must hit valid memory.
+ * dirty[client] just before the log was switched off may still set a bit, and must hit valid
+ * memory.
  */
 typedef struct {
     RAMBlock block;

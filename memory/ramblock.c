@@ -8,7 +8,8 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-/* Blocks start at multiples of this in the flat space, so that huge pages never straddle two blocks. */
+/* Blocks start at multiples of this in the flat space, so that huge pages never straddle two
+ * blocks. */
 #define FLAT_ALIGN (1 * GiB)
 
 RAMList *ram_list_new(void)
@@ -218,8 +219,8 @@ bool ram_block_discard(RAMBlock *block, ram_addr_t offset, uint64_t len, GError 
 
     if (offset > block->max_length || len > block->max_length - offset ||
         (offset | len) % block->page_size) {
-        error_setg(errp, "cannot discard 0x%" PRIx64 " bytes at 0x%" PRIx64 " of RAM block '%s'", len,
-                   offset, block->idstr);
+        error_setg(errp, "cannot discard 0x%" PRIx64 " bytes at 0x%" PRIx64 " of RAM block '%s'",
+                   len, offset, block->idstr);
         return false;
     }
     if (len == 0) {
@@ -227,7 +228,8 @@ bool ram_block_discard(RAMBlock *block, ram_addr_t offset, uint64_t len, GError 
     }
     if (!(block->flags & RAM_SHARED)) {
         if (block->fd >= 0) {
-            error_setg(errp, "RAM block '%s' is a private mapping of a file: it cannot be discarded",
+            error_setg(errp,
+                       "RAM block '%s' is a private mapping of a file: it cannot be discarded",
                        block->idstr);
             return false;
         }

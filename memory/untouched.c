@@ -2,11 +2,13 @@
 /*
  * Which pages were never touched: asked of the kernel, never by reading guest memory.
  *
- * A page of a private anonymous mapping reads as zero while it is neither present nor swapped, or while it is the
- * shared zero page. A page of a shared tmpfs or memfd file reads as zero while it lies in a hole of the file,
- * whoever mapped it. A private mapping of such a file needs both. Everything else stays undecided.
+ * A page of a private anonymous mapping reads as zero while it is neither present nor swapped, or
+ * while it is the shared zero page. A page of a shared tmpfs or memfd file reads as zero while it
+ * lies in a hole of the file, whoever mapped it. A private mapping of such a file needs both.
+ * Everything else stays undecided.
  *
- * Whole transparent huge pages count as touched: the answer is per 4 KiB page and only ever errs towards "touched".
+ * Whole transparent huge pages count as touched: the answer is per 4 KiB page and only ever errs
+ * towards "touched".
  */
 #include <fcntl.h>
 #include <sys/ioctl.h>

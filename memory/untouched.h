@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The three ways of asking, apart so that each can be tested. Each sets bits of untouched pages in the (cleared)
- * bitmap, or leaves it cleared and returns false where the kernel or file system cannot tell.
+ * The three ways of asking, apart so that each can be tested. Each sets bits of untouched pages in
+ * the (cleared) bitmap, or leaves it cleared and returns false where the kernel or file system
+ * cannot tell.
  */
 #ifndef GODWIT_MEMORY_UNTOUCHED_H
 #define GODWIT_MEMORY_UNTOUCHED_H
