@@ -109,6 +109,8 @@ void io_channel_shutdown(QIOChannel *ioc, IOShutdown how);
 /* Release the transport; pending output has left the process. Idempotent. */
 bool io_channel_close(QIOChannel *ioc, GError **errp);
 bool io_channel_wait(QIOChannel *ioc, GIOCondition cond, int timeout_ms);
+/* The callback of the source is an IOChannelWatchCB (cast it for g_source_set_callback()). */
+typedef gboolean IOChannelWatchCB(QIOChannel *ioc, GIOCondition cond, void *opaque);
 GSource *io_channel_create_watch(QIOChannel *ioc, GIOCondition cond);
 
 #endif
