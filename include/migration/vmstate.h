@@ -33,14 +33,14 @@ typedef enum {
     VMS_VARRAY_U16 = 1 << 4,
     VMS_VARRAY_U32 = 1 << 5,
     VMS_VARRAY_I32 = 1 << 6,
-    VMS_POINTER = 1 << 7,          /* the field is a pointer to the data */
-    VMS_ARRAY_OF_POINTER = 1 << 8, /* each element is a pointer; NULL travels as one byte '0' */
-    VMS_ALLOC = 1 << 9,            /* load allocates count * size bytes with g_malloc0 */
-    VMS_VBUFFER = 1 << 10,         /* byte count in a u32/i32 field at .size_offset */
-    VMS_MULTIPLY = 1 << 11,        /* VBUFFER count * .size; VARRAY count * .num */
-    VMS_MULTIPLY_ELEMENTS = 1 << 12,
-    VMS_MUST_EXIST = 1 << 13, /* validation entry: no bytes, .exists must hold */
-    VMS_BUFFER = 1 << 14,     /* raw bytes of .size */
+    VMS_POINTER = 1 << 7,            /* the field is a pointer to the data */
+    VMS_ARRAY_OF_POINTER = 1 << 8,   /* each element is a pointer; NULL travels as one byte '0' */
+    VMS_ALLOC = 1 << 9,              /* load allocates count * size bytes with g_malloc0 */
+    VMS_VBUFFER = 1 << 10,           /* byte count in a u32/i32 field at .size_offset */
+    VMS_MULTIPLY = 1 << 11,          /* VBUFFER count * .size */
+    VMS_MULTIPLY_ELEMENTS = 1 << 12, /* VARRAY: count * .num elements */
+    VMS_MUST_EXIST = 1 << 13,        /* validation entry: no bytes, .exists must hold */
+    VMS_BUFFER = 1 << 14,            /* raw bytes of .size */
 } VMStateFlags;
 
 struct VMStateField {
@@ -54,6 +54,8 @@ struct VMStateField {
     uint32_t flags; /* VMStateFlags */
     const VMStateInfo *info;
     const VMStateDescription *vmsd;
+    const VMStateDescription *key_vmsd; /* gtree: its keys; NULL: the key pointer is the value */
+    size_t key_size;
     int version_id;                               /* first version that has the field */
     int struct_version_id;                        /* VSTRUCT */
     bool (*exists)(void *opaque, int version_id); /* overrides version_id */
@@ -94,7 +96,7 @@ extern const VMStateInfo vmstate_info_bool, vmstate_info_int8, vmstate_info_int1
     vmstate_info_int32_equal, vmstate_info_uint32_equal, vmstate_info_uint64_equal,
     vmstate_info_int32_le, vmstate_info_timer, vmstate_info_cpudouble, vmstate_info_buffer,
     vmstate_info_unused_buffer, vmstate_info_bitmap, vmstate_info_qtailq, vmstate_info_qlist,
-    vmstate_info_gtree, vmstate_info_tmp, vmstate_info_nullptr, vmstate_info_capability;
+    vmstate_info_gtree, vmstate_info_tmp, vmstate_info_nullptr;
 
 /* offsetof with a compile-time check that the member has type @t. */
 #define vms_off(s, f, t) \
@@ -189,7 +191,9 @@ extern const VMStateInfo vmstate_info_bool, vmstate_info_int8, vmstate_info_int1
         .info = &vmstate_info_buffer, .version_id = (v), .exists = (e),                   \
         .flags = VMS_VBUFFER | VMS_POINTER                                                \
     }
-/* t *f with the element count in a u32 member; the array already exists on load. */
+/* t *f with the element count in a u32 member; the array already exists on load. A count that the
+ * stream itself carries must be checked before (INT32_LE, *_EQUAL, VALIDATE) or the array be
+ * VMS_ALLOC. */
 #define VMSTATE_VARRAY_UINT32(f, s, fnum, v, i, t)                                                \
     {                                                                                             \
         .name = #f, .offset = vms_off(s, f, t *), .num_offset = vms_off(s, fnum, uint32_t),       \
@@ -218,6 +222,93 @@ extern const VMStateInfo vmstate_info_bool, vmstate_info_int8, vmstate_info_int1
 #define VMSTATE_VALIDATE(n, e)                              \
     {                                                       \
         .name = (n), .exists = (e), .flags = VMS_MUST_EXIST \
+    }
+
+/* ---- less common shapes ---- */
+#define VMSTATE_STRUCT_TEST(f, s, e, v, d, t)                                    \
+    {                                                                            \
+        .name = #f, .offset = vms_off(s, f, t), .size = sizeof(t), .vmsd = &(d), \
+        .version_id = (v), .exists = (e), .flags = VMS_STRUCT                    \
+    }
+/* Struct saved at version @sv of its description, which the reader must use too. */
+#define VMSTATE_VSTRUCT(f, s, d, t, sv)                                          \
+    {                                                                            \
+        .name = #f, .offset = vms_off(s, f, t), .size = sizeof(t), .vmsd = &(d), \
+        .struct_version_id = (sv), .flags = VMS_STRUCT | VMS_VSTRUCT             \
+    }
+/* Elements [start, start + n) of an array. */
+#define VMSTATE_SUB_ARRAY(f, s, first, n, v, i, t)                                      \
+    {                                                                                   \
+        .name = #f, .offset = offsetof(s, f), .start = (first) * sizeof(t), .num = (n), \
+        .size = sizeof(t), .info = &(i), .version_id = (v), .flags = VMS_ARRAY          \
+    }
+/* t f[n1][n2], row by row. */
+#define VMSTATE_2DARRAY(f, s, n1, n2, v, i, t)                                                     \
+    {                                                                                              \
+        .name = #f, .offset = offsetof(s, f), .num = (n1) * (n2), .size = sizeof(t), .info = &(i), \
+        .version_id = (v), .flags = VMS_ARRAY                                                      \
+    }
+/* t *f[n]; absent elements travel as one byte and must be absent on both sides. */
+#define VMSTATE_ARRAY_OF_POINTER(f, s, n, v, i, t)                                        \
+    {                                                                                     \
+        .name = #f, .offset = vms_off_arr(s, f, t *, n), .num = (n), .size = sizeof(t *), \
+        .info = &(i), .version_id = (v), .flags = VMS_ARRAY | VMS_ARRAY_OF_POINTER        \
+    }
+#define VMSTATE_ARRAY_OF_POINTER_TO_STRUCT(f, s, n, v, d, t)                                    \
+    {                                                                                           \
+        .name = #f, .offset = vms_off_arr(s, f, t *, n), .num = (n), .size = sizeof(t *),       \
+        .vmsd = &(d), .version_id = (v), .flags = VMS_ARRAY | VMS_STRUCT | VMS_ARRAY_OF_POINTER \
+    }
+/* t *f, allocated by the load: the previous array is freed. */
+#define VMSTATE_VARRAY_UINT32_ALLOC(f, s, fnum, v, i, t)                                    \
+    {                                                                                       \
+        .name = #f, .offset = vms_off(s, f, t *), .num_offset = vms_off(s, fnum, uint32_t), \
+        .size = sizeof(t), .info = &(i), .version_id = (v),                                 \
+        .flags = VMS_VARRAY_U32 | VMS_POINTER | VMS_ALLOC                                   \
+    }
+#define VMSTATE_VBUFFER_ALLOC_UINT32(f, s, v, e, fsize)                                   \
+    {                                                                                     \
+        .name = #f, .offset = offsetof(s, f), .size_offset = vms_off(s, fsize, uint32_t), \
+        .info = &vmstate_info_buffer, .version_id = (v), .exists = (e),                   \
+        .flags = VMS_VBUFFER | VMS_POINTER | VMS_ALLOC                                    \
+    }
+/* unsigned long *f with the number of bits in an int32_t member; the map already exists. */
+#define VMSTATE_BITMAP(f, s, v, fbits)                                           \
+    {                                                                            \
+        .name = #f, .offset = vms_off(s, f, unsigned long *),                    \
+        .size_offset = vms_off(s, fbits, int32_t), .info = &vmstate_info_bitmap, \
+        .version_id = (v), .flags = VMS_VBUFFER | VMS_POINTER                    \
+    }
+/* uint64_t f[n], each as a double-precision register. */
+#define VMSTATE_CPUDOUBLE_ARRAY(f, s, n) \
+    VMSTATE_ARRAY_FULL(f, s, uint64_t, n, vmstate_info_cpudouble, 0, NULL)
+/* GQueue f / GSList *f of t *; loaded elements come from g_malloc0() and are appended. */
+#define VMSTATE_QTAILQ(f, s, v, d, t)                                                 \
+    {                                                                                 \
+        .name = #f, .offset = vms_off(s, f, GQueue), .size = sizeof(t), .vmsd = &(d), \
+        .info = &vmstate_info_qtailq, .version_id = (v)                               \
+    }
+#define VMSTATE_QLIST(f, s, v, d, t)                                                    \
+    {                                                                                   \
+        .name = #f, .offset = vms_off(s, f, GSList *), .size = sizeof(t), .vmsd = &(d), \
+        .info = &vmstate_info_qlist, .version_id = (v)                                  \
+    }
+/* GTree *f (it exists on load) of t *, keyed by a structure or by the key pointer's value. */
+#define VMSTATE_GTREE(f, s, v, kd, kt, d, t)                                                      \
+    {                                                                                             \
+        .name = #f, .offset = vms_off(s, f, GTree *), .size = sizeof(t), .vmsd = &(d),            \
+        .key_vmsd = &(kd), .key_size = sizeof(kt), .info = &vmstate_info_gtree, .version_id = (v) \
+    }
+#define VMSTATE_GTREE_DIRECT_KEY(f, s, v, d, t)                                        \
+    {                                                                                  \
+        .name = #f, .offset = vms_off(s, f, GTree *), .size = sizeof(t), .vmsd = &(d), \
+        .info = &vmstate_info_gtree, .version_id = (v)                                 \
+    }
+/* A structure t made for the duration of save or load; its first member is `s *parent`. */
+#define VMSTATE_WITH_TMP(s, t, d)                                                       \
+    {                                                                                   \
+        .name = "tmp", .size = sizeof(t) + BUILD_ASSERT_ZERO(offsetof(t, parent) == 0), \
+        .vmsd = &(d), .info = &vmstate_info_tmp                                         \
     }
 
 /* ---- saving and loading one description ---- */

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Capabilities, parameters and stream switches: what they are called, what they may be, what they
+ * are now.
+ *
+ * One table each (options.c); a check is a row. Values are changed on the main thread (big lock)
+ * and may be read by any thread, except strings: big lock.
+ */
+#ifndef GODWIT_MIGRATION_OPTIONS_H
+#define GODWIT_MIGRATION_OPTIONS_H
+
+#include "migration/migration.h"
+
+/* Parameters of spec 70 section 10 that this build honours. */
+typedef enum {
+    PARAM_ANNOUNCE_INITIAL,
+    PARAM_ANNOUNCE_MAX,
+    PARAM_ANNOUNCE_ROUNDS,
+    PARAM_ANNOUNCE_STEP,
+    PARAM_MAX_BANDWIDTH,
+    PARAM_AVAIL_SWITCHOVER_BANDWIDTH,
+    PARAM_DOWNTIME_LIMIT,
+    PARAM_ZERO_PAGE_DETECTION,
+    PARAM__MAX,
+} MigParam;
+
+/* Compatibility switches of spec 10 section 5 and spec 71 section 3.1; fixed at start-up. */
+typedef enum {
+    SWITCH_STORE_GLOBAL_STATE,
+    SWITCH_SEND_CONFIGURATION,
+    SWITCH_SEND_SECTION_FOOTER,
+    SWITCH__MAX,
+} MigSwitch;
+
+typedef struct MigrationOptions {
+    bool caps[MIGRATION_CAPABILITY__MAX];
+    uint64_t params[PARAM__MAX]; /* integers and enum values */
+    bool switches[SWITCH__MAX];
+} MigrationOptions;
+
+void migration_options_init(MigrationOptions *o);
+
+static inline bool options_cap(const MigrationOptions *o, MigrationCapability cap)
+{
+    return __atomic_load_n(&o->caps[cap], __ATOMIC_RELAXED);
+}
+
+static inline uint64_t options_param(const MigrationOptions *o, MigParam p)
+{
+    return __atomic_load_n(&o->params[p], __ATOMIC_RELAXED);
+}
+
+static inline bool options_switch(const MigrationOptions *o, MigSwitch s)
+{
+    return o->switches[s];
+}
+
+/* The live options of a VM. */
+const MigrationOptions *migration_options(const Migration *m);
+
+/* @list: of MigrationCapabilityStatus. The resulting set is checked as a whole, then taken; all or
+ * nothing. */
+bool options_set_caps(MigrationOptions *o, const GPtrArray *list, bool incoming_started,
+                      GError **errp);
+/* @changes: members by parameter name. The merged set is checked, then taken; all or nothing. */
+bool options_set_params(MigrationOptions *o, JsonObject *changes, GError **errp);
+/* Every parameter with its value; the caller owns it. */
+JsonObject *options_params_to_json(const MigrationOptions *o);
+/* -global migration.NAME=VALUE: a capability, parameter or switch. */
+bool options_set_global(MigrationOptions *o, const char *name, const char *value, GError **errp);
+
+#endif

@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The buffered stream over a channel.
+ *
+ * Writing gathers: small values are copied into one staging buffer, pages are only referenced, and
+ * both become elements of one vector that leaves in a single system call once FLUSH_BYTES are
+ * waiting. The staging buffer is never reused before a flush, so vector elements may point into it.
+ *
+ * Reading keeps one buffer; what a caller wants in place goes around it.
+ */
+#include "migration/qemu-file.h"
+#include <limits.h>
+
+#define FLUSH_BYTES  (1 * MiB)
+#define STAGE_BYTES  (64 * KiB)
+#define READ_BYTES   (64 * KiB)
+#define IOV_ELEMENTS 1024 /* IOV_MAX on Linux */
+
+struct QEMUFile {
+    QIOChannel *ioc;
+    bool output;
+
+    GMutex err_lock; /* protects err */
+    GError *err;
+    bool failed; /* atomic: err is set */
+
+    /* output */
+    uint8_t *stage;
+    size_t staged;
+    struct iovec *iov;
+    unsigned niov;
+    size_t queued; /* bytes in iov */
+    uint64_t put;  /* atomic: bytes put so far */
+
+    /* rate limit, all atomic */
+    uint64_t window_limit;
+    uint64_t window_start; /* put at the start of the window */
+    uint64_t window_other; /* bytes of this window that went elsewhere */
+
+    /* input */
+    uint8_t *buf;
+    size_t pos, end;
+    uint64_t consumed;
+};
+
+static QEMUFile *file_new(QIOChannel *ioc, bool output)
+{
+    QEMUFile *f = g_new0(QEMUFile, 1);
+
+    f->ioc = g_object_ref(ioc);
+    f->output = output;
+    g_mutex_init(&f->err_lock);
+    if (output) {
+        f->stage = g_malloc(STAGE_BYTES);
+        f->iov = g_new(struct iovec, IOV_ELEMENTS);
+    } else {
+        f->buf = g_malloc(READ_BYTES);
+    }
+    return f;
+}
+
+QEMUFile *qemu_file_new_output(QIOChannel *ioc)
+{
+    return file_new(ioc, true);
+}
+
+QEMUFile *qemu_file_new_input(QIOChannel *ioc)
+{
+    return file_new(ioc, false);
+}
+
+bool qemu_fclose(QEMUFile *f, GError **errp)
+{
+    GError *close_err = NULL;
+    bool ok;
+
+    if (!f) {
+        return true;
+    }
+    if (f->output) {
+        qemu_fflush(f);
+    }
+    if (!io_channel_close(f->ioc, &close_err)) {
+        qemu_file_set_error(f, close_err);
+    }
+    ok = qemu_file_check(f, errp);
+    g_object_unref(f->ioc);
+    g_clear_error(&f->err);
+    g_mutex_clear(&f->err_lock);
+    g_free(f->stage);
+    g_free(f->iov);
+    g_free(f->buf);
+    g_free(f);
+    return ok;
+}
+
+QIOChannel *qemu_file_channel(QEMUFile *f)
+{
+    return f->ioc;
+}
+
+/* ---- errors ---- */
+
+bool qemu_file_ok(QEMUFile *f)
+{
+    return !__atomic_load_n(&f->failed, __ATOMIC_ACQUIRE);
+}
+
+GError *qemu_file_get_error(QEMUFile *f)
+{
+    GError *copy;
+
+    g_mutex_lock(&f->err_lock);
+    copy = f->err ? g_error_copy(f->err) : NULL;
+    g_mutex_unlock(&f->err_lock);
+    return copy;
+}
+
+void qemu_file_set_error(QEMUFile *f, GError *err)
+{
+    g_mutex_lock(&f->err_lock);
+    if (f->err) {
+        g_error_free(err);
+    } else {
+        f->err = err;
+        __atomic_store_n(&f->failed, true, __ATOMIC_RELEASE);
+    }
+    g_mutex_unlock(&f->err_lock);
+}
+
+bool qemu_file_check(QEMUFile *f, GError **errp)
+{
+    if (qemu_file_ok(f)) {
+        return true;
+    }
+    g_propagate_error(errp, qemu_file_get_error(f));
+    return false;
+}
+
+void qemu_file_shutdown(QEMUFile *f)
+{
+    GError *err = NULL;
+
+    error_setg(&err, "Channel '%s' was shut down", io_channel_name(f->ioc));
+    qemu_file_set_error(f, err);
+    io_channel_shutdown(f->ioc, IO_SHUTDOWN_BOTH);
+}
+
+/* ---- writing ---- */
+
+static inline void count_put(QEMUFile *f, size_t len)
+{
+    /* One writer: a plain read of its own counter is enough, readers elsewhere see whole values. */
+    __atomic_store_n(&f->put, f->put + len, __ATOMIC_RELAXED);
+}
+
+bool qemu_fflush(QEMUFile *f)
+{
+    GError *err = NULL;
+
+    if (f->niov && qemu_file_ok(f) && !io_channel_writev_all(f->ioc, f->iov, f->niov, &err)) {
+        qemu_file_set_error(f, err);
+    }
+    f->niov = 0;
+    f->queued = 0;
+    f->staged = 0;
+    return qemu_file_ok(f);
+}
+
+static inline void queue_piece(QEMUFile *f, const void *base, size_t len)
+{
+    struct iovec *last = f->iov + f->niov - 1;
+
+    if (f->niov && (const uint8_t *)last->iov_base + last->iov_len == base) {
+        last->iov_len += len;
+    } else {
+        f->iov[f->niov++] = (struct iovec){(void *)base, len};
+    }
+    f->queued += len;
+    count_put(f, len);
+    if (f->queued >= FLUSH_BYTES || f->niov == IOV_ELEMENTS) {
+        qemu_fflush(f);
+    }
+}
+
+/* Room for @len bytes (<= STAGE_BYTES) that queue_staged() will queue. */
+static inline uint8_t *stage_room(QEMUFile *f, size_t len)
+{
+    if (STAGE_BYTES - f->staged < len) {
+        qemu_fflush(f);
+    }
+    return f->stage + f->staged;
+}
+
+static inline void queue_staged(QEMUFile *f, size_t len)
+{
+    uint8_t *base = f->stage + f->staged;
+
+    f->staged += len;
+    queue_piece(f, base, len);
+}
+
+void qemu_put_byte(QEMUFile *f, uint8_t v)
+{
+    *stage_room(f, 1) = v;
+    queue_staged(f, 1);
+}
+
+void qemu_put_be16(QEMUFile *f, uint16_t v)
+{
+    v = GUINT16_TO_BE(v);
+    memcpy(stage_room(f, sizeof(v)), &v, sizeof(v));
+    queue_staged(f, sizeof(v));
+}
+
+void qemu_put_be32(QEMUFile *f, uint32_t v)
+{
+    v = GUINT32_TO_BE(v);
+    memcpy(stage_room(f, sizeof(v)), &v, sizeof(v));
+    queue_staged(f, sizeof(v));
+}
+
+void qemu_put_be64(QEMUFile *f, uint64_t v)
+{
+    v = GUINT64_TO_BE(v);
+    memcpy(stage_room(f, sizeof(v)), &v, sizeof(v));
+    queue_staged(f, sizeof(v));
+}
+
+void qemu_put_buffer(QEMUFile *f, const void *buf, size_t len)
+{
+    if (!len) {
+        return;
+    }
+    if (len > STAGE_BYTES / 2) {
+        /* Too big to be worth a copy, and the caller's memory is only good until we return. */
+        qemu_put_buffer_ref(f, buf, len);
+        qemu_fflush(f);
+        return;
+    }
+    memcpy(stage_room(f, len), buf, len);
+    queue_staged(f, len);
+}
+
+void qemu_put_counted_string(QEMUFile *f, const char *s)
+{
+    size_t len = strlen(s);
+
+    if (len > UINT8_MAX) {
+        GError *err = NULL;
+
+        error_setg(&err, "Name '%.32s...' is longer than the 255 bytes the stream allows", s);
+        qemu_file_set_error(f, err);
+        return;
+    }
+    qemu_put_byte(f, len);
+    qemu_put_buffer(f, s, len);
+}
+
+void qemu_put_buffer_ref(QEMUFile *f, const void *buf, size_t len)
+{
+    if (len) {
+        queue_piece(f, buf, len);
+    }
+}
+
+uint64_t qemu_file_transferred(QEMUFile *f)
+{
+    return __atomic_load_n(&f->put, __ATOMIC_RELAXED);
+}
+
+/* ---- rate limit ---- */
+
+void qemu_file_set_rate_limit(QEMUFile *f, uint64_t bytes_per_window)
+{
+    __atomic_store_n(&f->window_limit, bytes_per_window, __ATOMIC_RELAXED);
+}
+
+void qemu_file_account(QEMUFile *f, uint64_t bytes)
+{
+    __atomic_fetch_add(&f->window_other, bytes, __ATOMIC_RELAXED);
+}
+
+bool qemu_file_rate_exceeded(QEMUFile *f)
+{
+    uint64_t limit = __atomic_load_n(&f->window_limit, __ATOMIC_RELAXED);
+    uint64_t used;
+
+    if (!qemu_file_ok(f)) {
+        return true; /* whoever loops until the window is used up must end */
+    }
+    used = qemu_file_transferred(f) - __atomic_load_n(&f->window_start, __ATOMIC_RELAXED) +
+           __atomic_load_n(&f->window_other, __ATOMIC_RELAXED);
+    return limit && used > limit;
+}
+
+void qemu_file_rate_reset(QEMUFile *f)
+{
+    __atomic_store_n(&f->window_start, qemu_file_transferred(f), __ATOMIC_RELAXED);
+    __atomic_store_n(&f->window_other, 0, __ATOMIC_RELAXED);
+}
+
+/* ---- reading ---- */
+
+static void fail_eof(QEMUFile *f)
+{
+    GError *err = NULL;
+
+    error_setg(&err, "Unexpected end of stream at offset %" PRIu64,
+               f->consumed + (f->end - f->pos));
+    qemu_file_set_error(f, err);
+}
+
+/* One read into @iov; bytes, or 0 when the file has failed or (with @eof_ok) the stream has ended.
+ */
+static size_t read_some(QEMUFile *f, const struct iovec *iov, unsigned n, bool eof_ok)
+{
+    GError *err = NULL;
+    ssize_t got;
+
+    for (;;) {
+        if (!qemu_file_ok(f)) {
+            return 0;
+        }
+        got = io_channel_readv(f->ioc, iov, n, &err);
+        if (got > 0) {
+            return got;
+        }
+        if (got == IO_CHANNEL_WOULD_BLOCK) {
+            io_channel_wait(f->ioc, G_IO_IN, -1);
+            continue;
+        }
+        if (got < 0) {
+            g_prefix_error(&err, "At stream offset %" PRIu64 ": ", f->consumed);
+            qemu_file_set_error(f, err);
+        } else if (!eof_ok) {
+            fail_eof(f);
+        }
+        return 0;
+    }
+}
+
+/* More bytes behind the pending ones. */
+static bool refill(QEMUFile *f, bool eof_ok)
+{
+    struct iovec iov;
+    size_t got;
+
+    if (f->pos) {
+        memmove(f->buf, f->buf + f->pos, f->end - f->pos);
+        f->end -= f->pos;
+        f->pos = 0;
+    }
+    iov = (struct iovec){f->buf + f->end, READ_BYTES - f->end};
+    got = read_some(f, &iov, 1, eof_ok);
+    f->end += got;
+    return got != 0;
+}
+
+/* @len (small) contiguous bytes, or NULL when the file has failed. */
+static const uint8_t *take(QEMUFile *f, size_t len)
+{
+    const uint8_t *p;
+
+    while (f->end - f->pos < len) {
+        if (!refill(f, false)) {
+            return NULL;
+        }
+    }
+    if (!qemu_file_ok(f)) {
+        return NULL;
+    }
+    p = f->buf + f->pos;
+    f->pos += len;
+    f->consumed += len;
+    return p;
+}
+
+uint8_t qemu_get_byte(QEMUFile *f)
+{
+    const uint8_t *p = take(f, 1);
+
+    return p ? *p : 0;
+}
+
+uint16_t qemu_get_be16(QEMUFile *f)
+{
+    const uint8_t *p = take(f, 2);
+    uint16_t v = 0;
+
+    if (p) {
+        memcpy(&v, p, sizeof(v));
+    }
+    return GUINT16_FROM_BE(v);
+}
+
+uint32_t qemu_get_be32(QEMUFile *f)
+{
+    const uint8_t *p = take(f, 4);
+    uint32_t v = 0;
+
+    if (p) {
+        memcpy(&v, p, sizeof(v));
+    }
+    return GUINT32_FROM_BE(v);
+}
+
+uint64_t qemu_get_be64(QEMUFile *f)
+{
+    const uint8_t *p = take(f, 8);
+    uint64_t v = 0;
+
+    if (p) {
+        memcpy(&v, p, sizeof(v));
+    }
+    return GUINT64_FROM_BE(v);
+}
+
+static size_t take_buffered(QEMUFile *f, void *dest, size_t len)
+{
+    size_t n = MIN(len, f->end - f->pos);
+
+    memcpy(dest, f->buf + f->pos, n);
+    f->pos += n;
+    f->consumed += n;
+    return n;
+}
+
+bool qemu_get_buffer(QEMUFile *f, void *buf, size_t len)
+{
+    uint8_t *dest = buf;
+
+    if (len >= READ_BYTES / 2) {
+        return qemu_get_buffer_into(f, buf, len);
+    }
+    while (len && qemu_file_ok(f)) {
+        size_t n = take_buffered(f, dest, len);
+
+        dest += n;
+        len -= n;
+        if (len && !refill(f, false)) {
+            break;
+        }
+    }
+    memset(dest, 0, len);
+    return qemu_file_ok(f);
+}
+
+bool qemu_get_buffer_into(QEMUFile *f, void *host, size_t len)
+{
+    uint8_t *dest = host;
+
+    if (qemu_file_ok(f)) {
+        size_t n = take_buffered(f, dest, len);
+
+        dest += n;
+        len -= n;
+    }
+    while (len) {
+        /* The buffer is empty: what comes behind the payload lands in it with the same call. */
+        struct iovec iov[2] = {{dest, len}, {f->buf, READ_BYTES}};
+        size_t got = read_some(f, iov, 2, false);
+        size_t n = MIN(got, len);
+
+        if (!got) {
+            break;
+        }
+        dest += n;
+        len -= n;
+        f->consumed += n;
+        f->pos = 0;
+        f->end = got - n;
+    }
+    memset(dest, 0, len);
+    return qemu_file_ok(f);
+}
+
+bool qemu_get_counted_string(QEMUFile *f, char s[256])
+{
+    uint8_t len = qemu_get_byte(f);
+    bool ok = qemu_get_buffer(f, s, len);
+
+    s[len] = '\0';
+    if (ok && memchr(s, '\0', len)) {
+        GError *err = NULL;
+
+        error_setg(&err, "Name with a NUL byte at stream offset %" PRIu64, f->consumed - len);
+        qemu_file_set_error(f, err);
+        ok = false;
+    }
+    if (!ok) {
+        s[0] = '\0';
+    }
+    return ok;
+}
+
+size_t qemu_peek_buffer(QEMUFile *f, const uint8_t **buf, size_t len)
+{
+    len = MIN(len, READ_BYTES);
+    while (f->end - f->pos < len && refill(f, true)) {
+    }
+    *buf = f->buf + f->pos;
+    return qemu_file_ok(f) ? MIN(len, f->end - f->pos) : 0;
+}
+
+void qemu_file_skip(QEMUFile *f, size_t len)
+{
+    while (len) {
+        size_t n = MIN(len, f->end - f->pos);
+
+        f->pos += n;
+        f->consumed += n;
+        len -= n;
+        if (len && !refill(f, false)) {
+            return;
+        }
+    }
+}
+
+uint64_t qemu_file_offset(QEMUFile *f)
+{
+    return f->consumed;
+}

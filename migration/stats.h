@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Counters of one outgoing migration and what query-migrate makes of them (spec 20 section 16).
+ *
+ * Counters are relaxed atomics: written once per run of pages, never per page; read by any thread.
+ */
+#ifndef GODWIT_MIGRATION_STATS_H
+#define GODWIT_MIGRATION_STATS_H
+
+#include "migration/migration.h"
+
+typedef struct MigrationCounters {
+    /* Written by RAM senders. */
+    uint64_t ram_bytes;    /* record headers, names and payload of the ram section */
+    uint64_t normal_pages; /* sent as data */
+    uint64_t zero_pages;   /* sent as "all zero" */
+    uint64_t xbzrle_pages;
+    uint64_t multifd_bytes;
+    uint64_t precopy_bytes;  /* ram_bytes while the VM ran, */
+    uint64_t downtime_bytes; /* while it was stopped, */
+    uint64_t postcopy_bytes; /* after the switch */
+    uint64_t postcopy_requests;
+    uint64_t zero_copy_missed;
+    /* Written at a dirty sync. */
+    uint64_t ram_total;     /* bytes of all blocks that travel */
+    uint64_t ram_remaining; /* bytes not sent yet */
+    uint64_t dirty_sync_count;
+    uint64_t dirty_pages_rate; /* pages per second in the last period */
+    uint64_t dirty_sync_bytes; /* dirty bytes found by the last sync */
+    uint64_t throttle_percent;
+    /* Written by the migration thread at each window end. */
+    uint64_t mbps_milli; /* 10^3 bit/s, so that it stays an integer */
+    uint64_t pages_per_second;
+    uint64_t bandwidth;         /* bytes per second used for decisions */
+    uint64_t expected_downtime; /* ms */
+} MigrationCounters;
+
+static inline void stat_add(uint64_t *counter, uint64_t n)
+{
+    __atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
+}
+
+static inline void stat_set(uint64_t *counter, uint64_t v)
+{
+    __atomic_store_n(counter, v, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t stat_get(const uint64_t *counter)
+{
+    return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+/* Counters of the outgoing migration (the last one, zeroed at `migrate`); lives as long as @m. */
+MigrationCounters *migration_counters(Migration *m);
+
+/*
+ * A dirty sync has finished, by whoever did it (ram/): counts the pass, emits MIGRATION_PASS if
+ * events are on, and notes it in the flight recorder. @dirty_bytes: what is to be sent now.
+ * Migration thread.
+ */
+void migration_note_pass(Migration *m, uint64_t dirty_bytes);
+
+#endif
