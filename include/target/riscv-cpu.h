@@ -102,6 +102,7 @@ struct CPURISCVState {
     /* Bit 0/1: the TLBs may hold pieces of a superpage of the lower/upper half of the address
      * space. */
     uint32_t tlb_superpages;
+    uint32_t tlb_filled; /* bit per MMU table: something was entered since its last flush */
     SoftTLB tlb[MMU_IDX__MAX];
 };
 
