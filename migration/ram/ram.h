@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The "ram" section: guest memory as a live handler (spec 20).
+ *
+ *   source       dirty.c what is to be sent -> scan.c runs -> zero.c what needs no bytes -> a
+ * RamSink destination  load.c records -> a RamPlacer
+ *
+ * One RamState serves one VM, both directions. It reaches the rest of the subsystem only through
+ * RamEnv.
+ */
+#ifndef GODWIT_MIGRATION_RAM_RAM_H
+#define GODWIT_MIGRATION_RAM_RAM_H
+
+#include "migration/ram-sink.h"
+#include "migration/register.h"
+#include "migration/stats.h"
+
+/* What of the options concerns RAM; asked once per migration, in save_setup and load_setup. */
+typedef struct {
+    bool ignore_shared;  /* x-ignore-shared */
+    bool no_zero_detect; /* zero-page-detection=none */
+} RamOptions;
+
+/* Which of precopy-bytes, downtime-bytes, postcopy-bytes grows (spec 20 section 16). */
+typedef enum {
+    RAM_PHASE_PRECOPY,
+    RAM_PHASE_DOWNTIME,
+    RAM_PHASE_POSTCOPY,
+} RamPhase;
+
+/* All callbacks mandatory; threads as noted. */
+typedef struct {
+    /* Big lock. */
+    RAMList *(*list)(void *opaque);
+    void (*options)(void *opaque, RamOptions *out);
+    /* Counters this migration adds to; zeroed by whoever starts it. Any thread. */
+    MigrationStats *(*stats)(void *opaque);
+    /* Migration thread; asked once per section, not per page. */
+    RamPhase (*phase)(void *opaque);
+    /* A dirty sync is done: count the pass, send MIGRATION_PASS. @dirty_bytes are to be sent now.
+     * Migration thread. */
+    void (*note_pass)(void *opaque, uint64_t dirty_bytes);
+    void *opaque;
+} RamEnv;
+
+typedef struct RamState RamState;
+
+/* @env is copied. */
+RamState *ram_state_new(const RamEnv *env);
+/* Neither direction may be active. */
+void ram_state_free(RamState *rs);
+/* Put @rs into the registry as "ram", instance 0, version 4. @rs outlives the entry. */
+SaveStateEntry *ram_register(SaveStateList *list, RamState *rs);
+
+#endif

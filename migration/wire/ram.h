@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Codec of the records of the "ram" section (spec 20 sections 3 and 4): bytes <-> structs, no I/O,
+ * no state.
+ *
+ *   record := be64 (offset | flags)  [str8 block name]  rest
+ *
+ * The name is there unless RAM_FLAG_CONTINUE says "same block as before". Decoders never read past
+ * @len.
+ */
+#ifndef GODWIT_MIGRATION_WIRE_RAM_H
+#define GODWIT_MIGRATION_WIRE_RAM_H
+
+#include "util/osdep.h"
+
+#define RAM_SECTION_VERSION 4
+#define RAM_PAGE_SIZE       4096
+#define RAM_FLAGS_MASK      (RAM_PAGE_SIZE - 1)
+
+enum {
+    RAM_FLAG_ZERO = 0x002,
+    RAM_FLAG_MEM_SIZE = 0x004,
+    RAM_FLAG_PAGE = 0x008,
+    RAM_FLAG_EOS = 0x010,
+    RAM_FLAG_CONTINUE = 0x020,
+    RAM_FLAG_XBZRLE = 0x040,
+    RAM_FLAG_HOOK = 0x080,
+    RAM_FLAG_COMPRESS_PAGE = 0x100,
+    RAM_FLAG_MULTIFD_FLUSH = 0x200,
+};
+
+#define RAM_WORD_BYTES 8
+/* A ZERO record that continues its block: word and fill byte. */
+#define RAM_ZERO_RECORD_BYTES 9
+/* The longest head: word, name, fill byte. */
+#define RAM_HEAD_MAX (RAM_WORD_BYTES + 256 + 1)
+
+static inline void ram_put_word(uint8_t *p, uint64_t word)
+{
+    word = GUINT64_TO_BE(word);
+    memcpy(p, &word, sizeof(word));
+}
+
+static inline uint64_t ram_get_word(const uint8_t *p)
+{
+    uint64_t word;
+
+    memcpy(&word, p, sizeof(word));
+    return GUINT64_FROM_BE(word);
+}
+
+/* Word and, with @name (<= 255 bytes), the name; NULL: RAM_FLAG_CONTINUE. Returns bytes written (<=
+ * RAM_HEAD_MAX). */
+size_t ram_put_head(uint8_t *buf, uint64_t offset, unsigned flags, const char *name);
+/* @count records "page at @offset, @offset + 4096, ... is zero", same block; RAM_ZERO_RECORD_BYTES
+ * each. */
+void ram_put_zero_records(uint8_t *buf, uint64_t offset, uint64_t count);
+
+/* A record without the bytes of a page. */
+typedef struct {
+    unsigned flags;  /* one flag, CONTINUE removed */
+    uint64_t offset; /* in the block; MEM_SIZE: total bytes of the list */
+    bool named;
+    uint8_t fill; /* ZERO */
+    char name[256];
+} RamRecord;
+
+typedef enum {
+    RAM_DECODE_OK,
+    RAM_DECODE_SHORT, /* *used is how many bytes the decoder must see */
+    RAM_DECODE_BAD, /* out->flags: the flag combination nobody defined; or a name with a NUL inside
+                     */
+} RamDecodeResult;
+
+/* Decode the head of a record, for ZERO with its fill byte; the payload of other kinds starts at
+ * buf + *used. */
+RamDecodeResult ram_decode_record(const uint8_t *buf, size_t len, RamRecord *out, size_t *used);
+/* How many ZERO records with fill 0 that continue at @offset are at @buf, at most @max. */
+uint64_t ram_count_zero_records(const uint8_t *buf, size_t len, uint64_t offset, uint64_t max);
+
+/* One entry of the list behind MEM_SIZE. */
+typedef struct {
+    char name[256];
+    uint64_t used_length;
+    uint64_t page_size; /* with_page_size */
+    uint64_t gpa;       /* with_gpa */
+} RamListEntry;
+
+/* Returns bytes written; @buf has RAM_LIST_ENTRY_MAX. */
+#define RAM_LIST_ENTRY_MAX (256 + 3 * 8)
+size_t ram_put_list_entry(uint8_t *buf, const RamListEntry *e, bool with_page_size, bool with_gpa);
+/* @with_page_size depends on the block, so the name is decoded first: see ram_decode_name(). */
+RamDecodeResult ram_decode_name(const uint8_t *buf, size_t len, char name[256], size_t *used);
+
+#endif
