@@ -39,6 +39,7 @@ struct QEMUFile {
 
     /* input */
     uint8_t *buf;
+    size_t cap; /* READ_BYTES, more after a long qemu_file_unread() */
     size_t pos, end;
     uint64_t consumed;
 };
@@ -55,6 +56,7 @@ static QEMUFile *file_new(QIOChannel *ioc, bool output)
         f->iov = g_new(struct iovec, IOV_ELEMENTS);
     } else {
         f->buf = g_malloc(READ_BYTES);
+        f->cap = READ_BYTES;
     }
     return f;
 }
@@ -281,17 +283,31 @@ void qemu_file_account(QEMUFile *f, uint64_t bytes)
     __atomic_fetch_add(&f->window_other, bytes, __ATOMIC_RELAXED);
 }
 
+static uint64_t window_used(QEMUFile *f)
+{
+    return qemu_file_transferred(f) - __atomic_load_n(&f->window_start, __ATOMIC_RELAXED) +
+           __atomic_load_n(&f->window_other, __ATOMIC_RELAXED);
+}
+
 bool qemu_file_rate_exceeded(QEMUFile *f)
 {
     uint64_t limit = __atomic_load_n(&f->window_limit, __ATOMIC_RELAXED);
-    uint64_t used;
 
     if (!qemu_file_ok(f)) {
         return true; /* whoever loops until the window is used up must end */
     }
-    used = qemu_file_transferred(f) - __atomic_load_n(&f->window_start, __ATOMIC_RELAXED) +
-           __atomic_load_n(&f->window_other, __ATOMIC_RELAXED);
-    return limit && used > limit;
+    return limit && window_used(f) > limit;
+}
+
+uint64_t qemu_file_rate_left(QEMUFile *f)
+{
+    uint64_t limit = __atomic_load_n(&f->window_limit, __ATOMIC_RELAXED);
+    uint64_t used = window_used(f);
+
+    if (!limit) {
+        return UINT64_MAX;
+    }
+    return used < limit ? limit - used : 0;
 }
 
 void qemu_file_rate_reset(QEMUFile *f)
@@ -351,7 +367,7 @@ static bool refill(QEMUFile *f, bool eof_ok)
         f->end -= f->pos;
         f->pos = 0;
     }
-    iov = (struct iovec){f->buf + f->end, READ_BYTES - f->end};
+    iov = (struct iovec){f->buf + f->end, MIN(f->cap - f->end, READ_BYTES)};
     got = read_some(f, &iov, 1, eof_ok);
     f->end += got;
     return got != 0;
@@ -515,6 +531,42 @@ void qemu_file_skip(QEMUFile *f, size_t len)
             return;
         }
     }
+}
+
+size_t qemu_peek_available(QEMUFile *f, const uint8_t **buf, size_t min)
+{
+    while (f->end - f->pos < min && refill(f, true)) {
+    }
+    *buf = f->buf + f->pos;
+    return qemu_file_ok(f) ? f->end - f->pos : 0;
+}
+
+size_t qemu_file_readv_some(QEMUFile *f, const struct iovec *iov, unsigned n)
+{
+    size_t got;
+
+    g_assert(f->pos == f->end);
+    got = read_some(f, iov, n, false);
+    f->consumed += got;
+    return got;
+}
+
+void qemu_file_unread(QEMUFile *f, const void *buf, size_t len)
+{
+    size_t pending = f->end - f->pos;
+
+    if (len > f->pos) {
+        if (len + pending > f->cap) {
+            f->cap = len + pending;
+            f->buf = g_realloc(f->buf, f->cap);
+        }
+        memmove(f->buf + len, f->buf + f->pos, pending);
+        f->pos = len;
+        f->end = len + pending;
+    }
+    f->pos -= len;
+    memcpy(f->buf + f->pos, buf, len);
+    f->consumed -= len;
 }
 
 uint64_t qemu_file_offset(QEMUFile *f)

@@ -57,6 +57,8 @@ void qemu_file_set_rate_limit(QEMUFile *f, uint64_t bytes_per_window);
 /* Count bytes that went elsewhere (multifd) against the window. */
 void qemu_file_account(QEMUFile *f, uint64_t bytes);
 bool qemu_file_rate_exceeded(QEMUFile *f);
+/* Bytes until the window is used up; UINT64_MAX without limit. */
+uint64_t qemu_file_rate_left(QEMUFile *f);
 /* Start a new window. */
 void qemu_file_rate_reset(QEMUFile *f);
 
@@ -76,6 +78,17 @@ bool qemu_get_counted_string(QEMUFile *f, char s[256]);
 /* Look ahead without consuming: bytes available up to @len (short at end of stream, no error). */
 size_t qemu_peek_buffer(QEMUFile *f, const uint8_t **buf, size_t len);
 void qemu_file_skip(QEMUFile *f, size_t len);
+/* All that is buffered, after reading until at least @min (<= 1024) bytes are there or the stream
+ * has ended. */
+size_t qemu_peek_available(QEMUFile *f, const uint8_t **buf, size_t min);
+/*
+ * One scattered read around the buffer, which must be empty: bytes read, or 0 when the file has
+ * failed (end of stream is a failure). Readers that guess what comes next hand back what they
+ * guessed wrongly with qemu_file_unread().
+ */
+size_t qemu_file_readv_some(QEMUFile *f, const struct iovec *iov, unsigned n);
+/* @len bytes that were read last are to be read again; copied. */
+void qemu_file_unread(QEMUFile *f, const void *buf, size_t len);
 /* Stream offset of the next byte to be read: the "where" of every load error. */
 uint64_t qemu_file_offset(QEMUFile *f);
 

@@ -34,7 +34,7 @@ typedef struct {
     RAMList *(*list)(void *opaque);
     void (*options)(void *opaque, RamOptions *out);
     /* Counters this migration adds to; zeroed by whoever starts it. Any thread. */
-    MigrationStats *(*stats)(void *opaque);
+    MigrationCounters *(*counters)(void *opaque);
     /* Migration thread; asked once per section, not per page. */
     RamPhase (*phase)(void *opaque);
     /* A dirty sync is done: count the pass, send MIGRATION_PASS. @dirty_bytes are to be sent now.
