@@ -9,7 +9,7 @@
 #define TYPE_IO_CHANNEL_SOCKET (io_channel_socket_get_type())
 G_DECLARE_FINAL_TYPE(QIOChannelSocket, io_channel_socket, IO, CHANNEL_SOCKET, QIOChannel)
 
-/* Takes ownership of a connected socket. */
+/* Takes ownership of a connected stream socket, also when it fails; becomes blocking. */
 QIOChannelSocket *io_channel_socket_new_fd(int fd, GError **errp);
 /* Resolve and connect; blocks as long as the kernel does. Texts of spec 35 section 2.3. */
 QIOChannelSocket *io_channel_socket_connect_sync(const SocketAddress *addr, GError **errp);
