@@ -13,13 +13,13 @@ static void virtio_transport_default_init(VirtioTransportInterface *iface)
 
 G_DEFINE_ABSTRACT_TYPE(VirtIODevice, virtio_device, TYPE_DEVICE)
 
-static const VirtioProp common_props[] = {
-    {"indirect_desc", VIRTIO_PROP_FEATURE, 0, VIRTIO_F_INDIRECT_DESC},
-    {"event_idx", VIRTIO_PROP_FEATURE, 0, VIRTIO_F_EVENT_IDX},
-    {"notify_on_empty", VIRTIO_PROP_FEATURE, 0, VIRTIO_F_NOTIFY_ON_EMPTY},
-    {"any_layout", VIRTIO_PROP_FEATURE, 0, VIRTIO_F_ANY_LAYOUT},
-    {"queue_reset", VIRTIO_PROP_FEATURE, 0, VIRTIO_F_RING_RESET},
-    {NULL},
+static const DeviceProperty common_props[] = {
+    VIRTIO_FEATURE_PROP("indirect_desc", VIRTIO_F_INDIRECT_DESC, "indirect descriptors"),
+    VIRTIO_FEATURE_PROP("event_idx", VIRTIO_F_EVENT_IDX, "event index"),
+    VIRTIO_FEATURE_PROP("notify_on_empty", VIRTIO_F_NOTIFY_ON_EMPTY, "notify when a ring is empty"),
+    VIRTIO_FEATURE_PROP("any_layout", VIRTIO_F_ANY_LAYOUT, "any layout of legacy requests"),
+    VIRTIO_FEATURE_PROP("queue_reset", VIRTIO_F_RING_RESET, "reset of single queues"),
+    {},
 };
 
 static VirtioTransportInterface *transport_iface(VirtIODevice *vdev)
@@ -250,7 +250,10 @@ static gboolean virtio_realize(DeviceState *dev, GError **errp)
     for (unsigned i = 0; i < VIRTIO_QUEUE_MAX; i++) {
         virtqueue_init(&vdev->vq[i], vdev, i);
     }
-    features = vdev->prop_features;
+    features = 0;
+    for (unsigned i = 0; i < 64; i++) {
+        features |= (uint64_t)vdev->feature_on[i] << i;
+    }
     if (transport_iface(vdev)->modern(VIRTIO_TRANSPORT(vdev->transport))) {
         features |= 1ULL << VIRTIO_F_VERSION_1;
     }
@@ -312,14 +315,13 @@ static char *virtio_path(DeviceState *dev)
 
 static void virtio_device_init(VirtIODevice *vdev)
 {
-    virtio_props_init(G_OBJECT(vdev), common_props);
 }
 
 static void virtio_device_class_init(VirtIODeviceClass *k)
 {
     DeviceStateClass *dc = &k->parent_class;
 
-    virtio_props_install(G_OBJECT_CLASS(k), common_props);
+    device_class_set_props(dc, common_props);
     dc->bus_type = "virtio-bus";
     dc->realize = virtio_realize;
     dc->unrealize = virtio_unrealize;

@@ -117,7 +117,7 @@ struct VirtIODevice {
     DeviceState parent;
     AddressSpace *as;
     GObject *transport;     /* implements VirtioTransport */
-    uint64_t prop_features; /* chosen by properties */
+    bool feature_on[64];    /* feature bits that are properties */
     uint64_t host_features; /* offered */
     uint64_t guest_features;
     uint8_t status, isr;
@@ -137,6 +137,10 @@ GType virtio_device_get_type(void);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VirtIODevice, g_object_unref)
 
 /* ---- for device models ---- */
+
+/* A row of a DeviceProperty table that switches feature @bit, on by default. */
+#define VIRTIO_FEATURE_PROP(name, bit, desc)                                                       \
+    DEVICE_PROP_BOOL(name, VirtIODevice, feature_on[bit], true, desc)
 
 /* The next free queue with @size entries, in realize_device. */
 VirtQueue *virtio_add_queue(VirtIODevice *vdev, uint16_t size, VirtQueueHandler *handler);
@@ -241,33 +245,5 @@ extern const VMStateInfo vmstate_info_virtio;
         .minimum_version_id = version,                                                             \
         .fields = (const VMStateField[]){VMSTATE_VIRTIO_DEVICE(), VMSTATE_END_OF_LIST()},          \
     }
-
-/* ---- properties ---- */
-
-/*
- * One row per property of a device class, so that a model declares them as a table. Plain kinds live at @offset
- * in the instance; VIRTIO_PROP_FEATURE switches bit @def of prop_features (on by default unless @off).
- */
-typedef enum {
-    VIRTIO_PROP_FEATURE,
-    VIRTIO_PROP_BOOL,
-    VIRTIO_PROP_INT32,
-    VIRTIO_PROP_UINT16,
-    VIRTIO_PROP_UINT32,
-    VIRTIO_PROP_UINT64,
-    VIRTIO_PROP_STRING, /* char *, owned by the instance: virtio_props_free() */
-} VirtioPropKind;
-typedef struct {
-    const char *name;
-    VirtioPropKind kind;
-    size_t offset;
-    uint64_t def; /* default value, or the feature bit */
-    bool off;
-} VirtioProp;
-/* In class_init of a class derived from VirtIODevice or DeviceState; @props static, ends with a NULL name. */
-void virtio_props_install(GObjectClass *klass, const VirtioProp *props);
-/* In instance_init: set the defaults. In finalize: free the strings. */
-void virtio_props_init(GObject *obj, const VirtioProp *props);
-void virtio_props_free(GObject *obj, const VirtioProp *props);
 
 #endif
