@@ -220,7 +220,6 @@ static bool virtio_put(QEMUFile *f, void *pv, size_t size, const VMStateField *f
 
 static bool load_config_image(VirtIODevice *vdev, QEMUFile *f, GError **errp)
 {
-    VirtIODeviceClass *k = VIRTIO_DEVICE_GET_CLASS(vdev);
     uint32_t len = qemu_get_be32(f);
     uint32_t mine = MIN(len, vdev->config_len);
 
@@ -230,13 +229,7 @@ static bool load_config_image(VirtIODevice *vdev, QEMUFile *f, GError **errp)
     }
     qemu_get_buffer(f, vdev->config, mine);
     qemu_file_skip(f, len - mine);
-    if (!qemu_file_check(f, errp)) {
-        return false;
-    }
-    if (k->set_config) {
-        k->set_config(vdev, vdev->config);
-    }
-    return true;
+    return qemu_file_check(f, errp);
 }
 
 static bool load_queue(VirtQueue *vq, QEMUFile *f, bool has_align, GError **errp)
@@ -361,7 +354,6 @@ static bool check_ring(VirtQueue *vq, GError **errp)
     return true;
 }
 
-/* Ring areas that the sender's transport gave no addresses for are absent, not at 0. */
 static bool virtio_get(QEMUFile *f, void *pv, size_t size, const VMStateField *field, GError **errp)
 {
     VirtIODevice *vdev = pv;

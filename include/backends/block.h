@@ -28,7 +28,7 @@ BlockBackend *block_find(BlockList *list, const char *name);
 bool block_claim(BlockBackend *blk, const char *device, bool writable, GError **errp);
 void block_release(BlockBackend *blk);
 
-uint64_t block_length(BlockBackend *blk); /* bytes */
+uint64_t block_length(BlockBackend *blk); /* bytes, whole 512-byte sectors */
 bool block_is_writable(BlockBackend *blk);
 /* The vectors stay valid until completion. */
 void block_aio_readv(BlockBackend *blk, uint64_t offset, const struct iovec *iov, unsigned n,
@@ -53,5 +53,13 @@ const char *block_name(BlockBackend *blk);
 const char *block_node_name(BlockBackend *blk);
 const char *block_filename(BlockBackend *blk);
 const char *block_driver(BlockBackend *blk);
+/* Who claimed it, or NULL. */
+const char *block_device(BlockBackend *blk);
+/* The node a raw node stands on, or NULL. */
+BlockBackend *block_child(BlockBackend *blk);
+bool block_cache_direct(BlockBackend *blk);
+bool block_cache_no_flush(BlockBackend *blk);
+/* -drive rerror=, werror=: "report", "ignore", "enospc", "stop" or NULL. */
+const char *block_error_policy(BlockBackend *blk, bool write);
 
 #endif

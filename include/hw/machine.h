@@ -42,6 +42,8 @@ typedef struct MachineClass {
 typedef struct {
     void (*reset_request)(void *opaque);
     void (*shutdown_request)(void *opaque, bool panic, int exit_code);
+    /* A disk error with rerror/werror=stop: stop the VM from the main loop, state io-error; optional. */
+    void (*io_error_request)(void *opaque);
     void *opaque;
 } MachineRequests;
 
