@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Asynchronous requests: a pool of worker threads does the system calls, completions are collected in a list and
- * delivered on the main loop, or by whoever drains.
+ * Asynchronous requests: a pool of worker threads does the system calls, completions are collected
+ * in a list and delivered on the main loop, or by whoever drains.
  */
 #include "util/osdep.h"
 #include "block-int.h"

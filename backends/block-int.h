@@ -10,8 +10,9 @@
 typedef struct BlockAio BlockAio; /* block-aio.c: the worker pool of a list */
 
 /*
- * A kind of node. open, close and set_access run with the big lock held; the I/O functions run in worker threads,
- * several at a time, and return 0 or -errno. Offsets and lengths are inside the node.
+ * A kind of node. open, close and set_access run with the big lock held; the I/O functions run in
+ * worker threads, several at a time, and return 0 or -errno. Offsets and lengths are inside the
+ * node.
  */
 typedef struct {
     const char *name;

@@ -2,9 +2,10 @@
 /*
  * Where bytes really are: regular files, block devices, and the null device.
  *
- * Locking. A process that uses an image holds shared OFD locks on single bytes of it: byte 100 + p says "I do p",
- * byte 200 + p says "nobody else may do p", with p = 0 consistent read and p = 1 write. These bytes are what
- * stock QEMU uses, so each of the two keeps the other from writing an image in use.
+ * Locking. A process that uses an image holds shared OFD locks on single bytes of it: byte 100 + p
+ * says "I do p", byte 200 + p says "nobody else may do p", with p = 0 consistent read and p = 1
+ * write. These bytes are what stock QEMU uses, so each of the two keeps the other from writing an
+ * image in use.
  */
 #include "util/osdep.h"
 #include <fcntl.h>
@@ -55,8 +56,8 @@ static void unlock_all(FileState *s)
 static bool lock_failed(BlockBackend *blk, const char *shared, unsigned p, GError **errp)
 {
     unlock_all(blk->state);
-    error_setg(errp, "Failed to get %s\"%s\" lock\nIs another process using the image [%s]?", shared,
-               perm_names[p], blk->filename);
+    error_setg(errp, "Failed to get %s\"%s\" lock\nIs another process using the image [%s]?",
+               shared, perm_names[p], blk->filename);
     return false;
 }
 
@@ -171,7 +172,8 @@ static bool file_check_kind(BlockBackend *blk, GError **errp)
     bool regular = !fstat(s->fd, &st) && S_ISREG(st.st_mode);
 
     if (blk->driver == &block_driver_host_device && regular) {
-        error_setg(errp, "'host_device' driver requires '%s' to be either a character or block device",
+        error_setg(errp,
+                   "'host_device' driver requires '%s' to be either a character or block device",
                    blk->filename);
         return false;
     }
@@ -247,8 +249,8 @@ static bool file_set_access(BlockBackend *blk, bool active, bool write, GError *
         }
         return true;
     }
-    return (!write || reopen_writable(blk, errp)) &&
-           lock_image(blk, write, errp) && measure(blk, errp);
+    return (!write || reopen_writable(blk, errp)) && lock_image(blk, write, errp) &&
+           measure(blk, errp);
 }
 
 /* ---- transfers ---- */

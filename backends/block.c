@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The graph of image nodes: building it from -blockdev and -drive, who uses what, and handing images over in a
- * migration. How bytes move is in block-aio.c and block-raw.c.
+ * The graph of image nodes: building it from -blockdev and -drive, who uses what, and handing
+ * images over in a migration. How bytes move is in block-aio.c and block-raw.c.
  */
 #include "util/osdep.h"
 #include "block-int.h"
@@ -10,9 +10,8 @@
 static const BlockDriver *const drivers[] = {&block_driver_file, &block_driver_host_device,
                                              &block_driver_null_co};
 
-static const char *const common_keys[] = {"driver",       "node-name",      "read-only", "cache",
-                                          "auto-read-only", "detect-zeroes", "discard",
-                                          NULL};
+static const char *const common_keys[] = {"driver",         "node-name",     "read-only", "cache",
+                                          "auto-read-only", "detect-zeroes", "discard",   NULL};
 static const char *const raw_keys[] = {"file", "offset", "size", NULL};
 
 BlockList *block_list_new(void)
@@ -93,7 +92,8 @@ static bool in_list(const char *const *keys, const char *key)
     return keys && g_strv_contains(keys, key);
 }
 
-static bool check_keys(JsonObject *options, const char *driver, const char *const *own, GError **errp)
+static bool check_keys(JsonObject *options, const char *driver, const char *const *own,
+                       GError **errp)
 {
     g_autoptr(GList) keys = json_object_get_members(options);
 
@@ -134,7 +134,8 @@ static bool parse_discard(BlockBackend *blk, JsonObject *options, GError **errp)
         blk->discard_unmap = true;
         return true;
     }
-    error_setg(errp, "Parameter 'discard' does not accept value '%s'; use ignore or unmap", discard);
+    error_setg(errp, "Parameter 'discard' does not accept value '%s'; use ignore or unmap",
+               discard);
     return false;
 }
 
@@ -228,8 +229,9 @@ static bool open_raw(BlockBackend *blk, JsonObject *options, GError **errp)
     child->parents++;
     if (blk->child_offset > child->length ||
         (size != UINT64_MAX && size > child->length - blk->child_offset)) {
-        error_setg(errp, "The sum of offset (%" PRIu64 ") and size (%" PRIu64 ") has to be smaller or "
-                         "equal to the actual size of the containing file (%" PRIu64 ")",
+        error_setg(errp,
+                   "The sum of offset (%" PRIu64 ") and size (%" PRIu64 ") has to be smaller or "
+                   "equal to the actual size of the containing file (%" PRIu64 ")",
                    blk->child_offset, size == UINT64_MAX ? 0 : size, child->length);
         return false;
     }
@@ -260,7 +262,8 @@ static bool open_protocol(BlockBackend *blk, const char *name, JsonObject *optio
             return true;
         }
     }
-    error_setg(errp, "Unknown driver '%s'; this build has raw, file, host_device and null-co", name);
+    error_setg(errp, "Unknown driver '%s'; this build has raw, file, host_device and null-co",
+               name);
     return false;
 }
 
@@ -339,15 +342,16 @@ bool block_node_del(BlockList *list, const char *node_name, GError **errp)
 /* ---- -drive: the flat form ---- */
 
 static const char *const drive_keys[] = {
-    "file",  "if",     "id",     "format",    "driver",  "cache",  "aio",           "discard",
-    "index", "unit",   "bus",    "readonly",  "media",   "werror", "rerror",        "snapshot",
-    "serial", "locking", "read-only", "node-name", "auto-read-only", "detect-zeroes", NULL};
+    "file",          "if",       "id",     "format",  "driver",    "cache",     "aio",
+    "discard",       "index",    "unit",   "bus",     "readonly",  "media",     "werror",
+    "rerror",        "snapshot", "serial", "locking", "read-only", "node-name", "auto-read-only",
+    "detect-zeroes", NULL};
 
 /* cache=MODE of -drive; writeback is the device's business (write-cache). */
 static bool parse_cache_mode(const char *mode, bool *direct, bool *no_flush, GError **errp)
 {
-    *direct = g_str_equal(mode, "none") || g_str_equal(mode, "off") ||
-              g_str_equal(mode, "directsync");
+    *direct =
+        g_str_equal(mode, "none") || g_str_equal(mode, "off") || g_str_equal(mode, "directsync");
     *no_flush = g_str_equal(mode, "unsafe");
     if (*direct || *no_flush || g_str_equal(mode, "writeback") ||
         g_str_equal(mode, "writethrough")) {
@@ -461,8 +465,9 @@ static bool drive_check_contents(BlockBackend *blk, JsonObject *options, GError 
         return false;
     }
     if (!memcmp(magic, "QFI\xfb", 4) || !memcmp(magic, "KDMV", 4) || !memcmp(magic, "QED", 4)) {
-        error_setg(errp, "'%s' is not a raw image and other formats are not supported; say format=raw "
-                         "to use its bytes as they are",
+        error_setg(errp,
+                   "'%s' is not a raw image and other formats are not supported; say format=raw "
+                   "to use its bytes as they are",
                    blk->filename);
         return false;
     }

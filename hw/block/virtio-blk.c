@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-blk: a raw image as a disk. Requests go to the block layer's workers straight from and to guest memory.
+ * virtio-blk: a raw image as a disk. Requests go to the block layer's workers straight from and to
+ * guest memory.
  *
- * A request that fails and is to stop the VM (rerror/werror=stop) is parked: it travels with a migration and is
- * submitted again when the VM runs.
+ * A request that fails and is to stop the VM (rerror/werror=stop) is parked: it travels with a
+ * migration and is submitted again when the VM runs.
  */
 #include "util/osdep.h"
 #include "backends/block.h"
@@ -11,38 +12,38 @@
 #include "util/iov.h"
 
 enum { /* feature bits */
-    BLK_F_SEG_MAX = 2,
-    BLK_F_GEOMETRY = 4,
-    BLK_F_RO = 5,
-    BLK_F_BLK_SIZE = 6,
-    BLK_F_SCSI = 7, /* legacy */
-    BLK_F_FLUSH = 9,
-    BLK_F_TOPOLOGY = 10,
-    BLK_F_CONFIG_WCE = 11,
-    BLK_F_MQ = 12,
-    BLK_F_DISCARD = 13,
-    BLK_F_WRITE_ZEROES = 14,
+       BLK_F_SEG_MAX = 2,
+       BLK_F_GEOMETRY = 4,
+       BLK_F_RO = 5,
+       BLK_F_BLK_SIZE = 6,
+       BLK_F_SCSI = 7, /* legacy */
+       BLK_F_FLUSH = 9,
+       BLK_F_TOPOLOGY = 10,
+       BLK_F_CONFIG_WCE = 11,
+       BLK_F_MQ = 12,
+       BLK_F_DISCARD = 13,
+       BLK_F_WRITE_ZEROES = 14,
 };
 
 enum { /* request types */
-    BLK_T_IN = 0,
-    BLK_T_OUT = 1,
-    BLK_T_FLUSH = 4,
-    BLK_T_GET_ID = 8,
-    BLK_T_DISCARD = 11,
-    BLK_T_WRITE_ZEROES = 13,
-    BLK_T_BARRIER = 0x80000000u, /* legacy flag, no effect */
+       BLK_T_IN = 0,
+       BLK_T_OUT = 1,
+       BLK_T_FLUSH = 4,
+       BLK_T_GET_ID = 8,
+       BLK_T_DISCARD = 11,
+       BLK_T_WRITE_ZEROES = 13,
+       BLK_T_BARRIER = 0x80000000u, /* legacy flag, no effect */
 };
 
 enum { BLK_S_OK, BLK_S_IOERR, BLK_S_UNSUPP };
 
-#define SECTOR             512
-#define ID_BYTES           20
-#define MAX_QUEUES         (VIRTIO_QUEUE_MAX / 2)
-#define QUEUES_AUTO        UINT16_MAX
-#define WZ_FLAG_UNMAP      1u
-#define CONFIG_WCE_OFFSET  32
-#define MAX_DISCARD        (UINT32_MAX >> 10) /* sectors: 2 TiB less one cluster */
+#define SECTOR            512
+#define ID_BYTES          20
+#define MAX_QUEUES        (VIRTIO_QUEUE_MAX / 2)
+#define QUEUES_AUTO       UINT16_MAX
+#define WZ_FLAG_UNMAP     1u
+#define CONFIG_WCE_OFFSET 32
+#define MAX_DISCARD       (UINT32_MAX >> 10) /* sectors: 2 TiB less one cluster */
 
 typedef struct {
     uint64_t capacity;
@@ -223,8 +224,8 @@ static void write_done(void *opaque, int ret)
 /* ---- taking a request apart ---- */
 
 /*
- * @sg without @front bytes at the start and @back bytes at the end: the array itself where the cuts fall between
- * segments, else a trimmed copy.
+ * @sg without @front bytes at the start and @back bytes at the end: the array itself where the cuts
+ * fall between segments, else a trimmed copy.
  */
 static void set_data(BlkRequest *req, struct iovec *sg, unsigned n, size_t front, size_t back)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-mmio: the register window of one virtio device (spec 80 section 10), as version 1 ("legacy", the
- * default) or version 2 with -global virtio-mmio.force-legacy=false.
+ * virtio-mmio: the register window of one virtio device (spec 80 section 10), as version 1
+ * ("legacy", the default) or version 2 with -global virtio-mmio.force-legacy=false.
  */
 #include "util/osdep.h"
 #include "hw/virtio-mmio.h"
@@ -415,10 +415,9 @@ static const VMStateDescription vmstate_mmio_state = {
     .version_id = 1,
     .minimum_version_id = 1,
     .needed = state_needed,
-    .fields =
-        (const VMStateField[]){VMSTATE_UINT32_ARRAY(guest_features, VirtioMmio, 2),
-                               {.name = "vqs", .info = &info_queues, .flags = VMS_SINGLE},
-                               VMSTATE_END_OF_LIST()},
+    .fields = (const VMStateField[]){VMSTATE_UINT32_ARRAY(guest_features, VirtioMmio, 2),
+                                     {.name = "vqs", .info = &info_queues, .flags = VMS_SINGLE},
+                                     VMSTATE_END_OF_LIST()},
 };
 
 static const VMStateDescription vmstate_mmio = {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* virtio-rng: buffers of the driver are filled with random bytes, at most max-bytes per period milliseconds. */
+/* virtio-rng: buffers of the driver are filled with random bytes, at most max-bytes per period
+ * milliseconds. */
 #include "util/osdep.h"
 #include "backends/rng.h"
 #include "hw/virtio.h"
@@ -52,7 +53,8 @@ static void receive(void *opaque, const uint8_t *buf, size_t len)
     ask(s);
 }
 
-/* Bytes the driver is waiting for: what the entries can hold is not known before they are popped. */
+/* Bytes the driver is waiting for: what the entries can hold is not known before they are popped.
+ */
 static void ask(VirtIORng *s)
 {
     VirtQueueElement *elem;

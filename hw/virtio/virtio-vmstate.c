@@ -7,8 +7,8 @@
  *   C  device part               VirtIODeviceClass.save_device, then its subsections
  *   D  generic subsections       here, and the transport's extra state inside one of them
  *
- * Loading checks each value where it is read; what concerns the rings is checked at the end, when the features
- * are known and the ring areas can be looked up in guest memory.
+ * Loading checks each value where it is read; what concerns the rings is checked at the end, when
+ * the features are known and the ring areas can be looked up in guest memory.
  */
 #include "util/osdep.h"
 #include "hw/virtio.h"
@@ -140,15 +140,18 @@ static const VMStateInfo info_ring_sizes = {"ringsize", get_ring_sizes, put_ring
 static const VMStateInfo info_extra_state = {"virtqueue_extra_state", get_extra_state,
                                              put_extra_state};
 
-#define GENERIC_SUBSECTION(ident, name_, needed_, field_)                                          \
-    static const VMStateDescription ident = {                                                      \
-        .name = name_,                                                                             \
-        .version_id = 1,                                                                           \
-        .minimum_version_id = 1,                                                                   \
-        .needed = needed_,                                                                         \
-        .fields = (const VMStateField[]){field_, VMSTATE_END_OF_LIST()},                           \
+#define GENERIC_SUBSECTION(ident, name_, needed_, field_)                \
+    static const VMStateDescription ident = {                            \
+        .name = name_,                                                   \
+        .version_id = 1,                                                 \
+        .minimum_version_id = 1,                                         \
+        .needed = needed_,                                               \
+        .fields = (const VMStateField[]){field_, VMSTATE_END_OF_LIST()}, \
     }
-#define WHOLE_DEVICE(name_, info_) {.name = name_, .info = &(info_), .flags = VMS_SINGLE}
+#define WHOLE_DEVICE(name_, info_)                           \
+    {                                                        \
+        .name = name_, .info = &(info_), .flags = VMS_SINGLE \
+    }
 
 GENERIC_SUBSECTION(sub_64bit, "virtio/64bit_features", needed_64bit,
                    VMSTATE_UINT64(guest_features, VirtIODevice));
@@ -339,7 +342,8 @@ static bool check_ring(VirtQueue *vq, GError **errp)
     }
     avail_idx = virtqueue_guest_avail_idx(vq);
     if ((uint16_t)(avail_idx - vq->last_avail_idx) > vq->num) {
-        error_setg(errp, "VQ %u size 0x%x Guest index 0x%x inconsistent with Host index 0x%x: delta 0x%x",
+        error_setg(errp,
+                   "VQ %u size 0x%x Guest index 0x%x inconsistent with Host index 0x%x: delta 0x%x",
                    vq->index, vq->num, avail_idx, vq->last_avail_idx,
                    (uint16_t)(avail_idx - vq->last_avail_idx));
         return false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The virtio device core: negotiation, status, configuration space and reset. Rings are in virtqueue.c, the
- * stream in virtio-vmstate.c, registers in the transports.
+ * The virtio device core: negotiation, status, configuration space and reset. Rings are in
+ * virtqueue.c, the stream in virtio-vmstate.c, registers in the transports.
  */
 #include "util/osdep.h"
 #include "hw/virtio.h"

@@ -2,9 +2,9 @@
 /*
  * Split rings: walking descriptors the guest wrote, and handing used ones back.
  *
- * The three areas of a ring are looked up in guest RAM once, when the driver sets them; after that an index is a
- * plain load or store plus a dirty mark. Every value read from the guest is checked before it is used, and read
- * only once, so a guest that changes it meanwhile gains nothing.
+ * The three areas of a ring are looked up in guest RAM once, when the driver sets them; after that
+ * an index is a plain load or store plus a dirty mark. Every value read from the guest is checked
+ * before it is used, and read only once, so a guest that changes it meanwhile gains nothing.
  */
 #include "util/osdep.h"
 #include "hw/virtio.h"
@@ -99,7 +99,8 @@ void virtqueue_map(VirtQueue *vq)
     if (!vq->num || !vq->desc) {
         return;
     }
-    /* Indices are accessed with aligned atomics: a guest that misaligns its rings is refused here. */
+    /* Indices are accessed with aligned atomics: a guest that misaligns its rings is refused here.
+     */
     if (vq->desc % 2 || vq->avail % 2 || vq->used % 4) {
         virtio_error(vdev, "queue %u: the rings are not aligned", vq->index);
     } else if (!area_map(vdev, &vq->desc_map, vq->desc, vq->num * sizeof(VRingDesc), false)) {
@@ -107,8 +108,8 @@ void virtqueue_map(VirtQueue *vq)
     } else if (!area_map(vdev, &vq->used_map, vq->used, AVAIL_EVENT_OFF((uint64_t)vq->num) + event,
                          true)) {
         virtio_error(vdev, "Cannot map used");
-    } else if (!area_map(vdev, &vq->avail_map, vq->avail,
-                         USED_EVENT_OFF((uint64_t)vq->num) + event, false)) {
+    } else if (!area_map(vdev, &vq->avail_map, vq->avail, USED_EVENT_OFF((uint64_t)vq->num) + event,
+                         false)) {
         virtio_error(vdev, "Cannot map avail");
     } else {
         return;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Entropy sources for virtio-rng: -object rng-random (a file) and rng-builtin (the host kernel). Main thread, big
- * lock.
+ * Entropy sources for virtio-rng: -object rng-random (a file) and rng-builtin (the host kernel).
+ * Main thread, big lock.
  */
 #ifndef GODWIT_BACKENDS_RNG_H
 #define GODWIT_BACKENDS_RNG_H
@@ -20,7 +20,8 @@ struct _RngBackendClass {
     gboolean (*complete)(RngBackend *rng, GError **errp);
 };
 
-/* Ask for @len bytes (at most 64 KiB are delivered at once); @cb runs on the main loop, exactly once unless cancelled. */
+/* Ask for @len bytes (at most 64 KiB are delivered at once); @cb runs on the main loop, exactly
+ * once unless cancelled. */
 void rng_backend_request(RngBackend *rng, size_t len, RngReceive *cb, void *opaque);
 /* Forget all requests of @opaque. */
 void rng_backend_cancel(RngBackend *rng, void *opaque);

@@ -2,12 +2,12 @@
 /*
  * virtio devices and their queues, independent of how they are reached (spec 80 section 10).
  *
- * A device model derives from VirtIODevice, says which features, configuration and queues it has, and handles
- * queue notifications. A transport (virtio-mmio) translates register accesses into the calls of the "for
- * transports" part. Everything here: big lock held.
+ * A device model derives from VirtIODevice, says which features, configuration and queues it has,
+ * and handles queue notifications. A transport (virtio-mmio) translates register accesses into the
+ * calls of the "for transports" part. Everything here: big lock held.
  *
- * Nothing a guest puts into its rings may do more than break the device: virtio_error() marks it broken, it stops
- * looking at its rings, and the guest has to reset it.
+ * Nothing a guest puts into its rings may do more than break the device: virtio_error() marks it
+ * broken, it stops looking at its rings, and the guest has to reset it.
  */
 #ifndef GODWIT_HW_VIRTIO_H
 #define GODWIT_HW_VIRTIO_H
@@ -21,29 +21,29 @@
 #define VIRTIO_LEGACY_ALIGN 4096
 
 enum { /* device ids */
-    VIRTIO_ID_NET = 1,
-    VIRTIO_ID_BLOCK = 2,
-    VIRTIO_ID_CONSOLE = 3,
-    VIRTIO_ID_RNG = 4,
-    VIRTIO_ID_BALLOON = 5,
+       VIRTIO_ID_NET = 1,
+       VIRTIO_ID_BLOCK = 2,
+       VIRTIO_ID_CONSOLE = 3,
+       VIRTIO_ID_RNG = 4,
+       VIRTIO_ID_BALLOON = 5,
 };
 
 enum { /* device status */
-    VIRTIO_STATUS_ACKNOWLEDGE = 1,
-    VIRTIO_STATUS_DRIVER = 2,
-    VIRTIO_STATUS_DRIVER_OK = 4,
-    VIRTIO_STATUS_FEATURES_OK = 8,
-    VIRTIO_STATUS_NEEDS_RESET = 64,
-    VIRTIO_STATUS_FAILED = 128,
+       VIRTIO_STATUS_ACKNOWLEDGE = 1,
+       VIRTIO_STATUS_DRIVER = 2,
+       VIRTIO_STATUS_DRIVER_OK = 4,
+       VIRTIO_STATUS_FEATURES_OK = 8,
+       VIRTIO_STATUS_NEEDS_RESET = 64,
+       VIRTIO_STATUS_FAILED = 128,
 };
 
 enum { /* feature bits of the ring and the transport */
-    VIRTIO_F_NOTIFY_ON_EMPTY = 24,
-    VIRTIO_F_ANY_LAYOUT = 27,
-    VIRTIO_F_INDIRECT_DESC = 28,
-    VIRTIO_F_EVENT_IDX = 29,
-    VIRTIO_F_VERSION_1 = 32,
-    VIRTIO_F_RING_RESET = 40,
+       VIRTIO_F_NOTIFY_ON_EMPTY = 24,
+       VIRTIO_F_ANY_LAYOUT = 27,
+       VIRTIO_F_INDIRECT_DESC = 28,
+       VIRTIO_F_EVENT_IDX = 29,
+       VIRTIO_F_VERSION_1 = 32,
+       VIRTIO_F_RING_RESET = 40,
 };
 
 typedef struct VirtIODevice VirtIODevice;
@@ -105,7 +105,8 @@ typedef struct VirtIODeviceClass {
     void (*set_status)(VirtIODevice *vdev, uint8_t status);
     /* The VM stops or runs; vdev->vm_running is already new. Optional. */
     void (*running_changed)(VirtIODevice *vdev);
-    /* Device part of the stream (spec 82 section 13 C) and the device's own subsections; optional. */
+    /* Device part of the stream (spec 82 section 13 C) and the device's own subsections; optional.
+     */
     bool (*save_device)(VirtIODevice *vdev, QEMUFile *f, GError **errp);
     bool (*load_device)(VirtIODevice *vdev, QEMUFile *f, GError **errp);
     const VMStateDescription *device_vmsd;
@@ -130,16 +131,16 @@ struct VirtIODevice {
     bool vm_running;
 };
 GType virtio_device_get_type(void);
-#define VIRTIO_DEVICE(obj) (G_TYPE_CHECK_INSTANCE_CAST((obj), TYPE_VIRTIO_DEVICE, VirtIODevice))
+#define VIRTIO_DEVICE(obj)     (G_TYPE_CHECK_INSTANCE_CAST((obj), TYPE_VIRTIO_DEVICE, VirtIODevice))
 #define VIRTIO_DEVICE_CLASS(k) (G_TYPE_CHECK_CLASS_CAST((k), TYPE_VIRTIO_DEVICE, VirtIODeviceClass))
-#define VIRTIO_DEVICE_GET_CLASS(o)                                                                 \
+#define VIRTIO_DEVICE_GET_CLASS(o) \
     (G_TYPE_INSTANCE_GET_CLASS((o), TYPE_VIRTIO_DEVICE, VirtIODeviceClass))
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VirtIODevice, g_object_unref)
 
 /* ---- for device models ---- */
 
 /* A row of a DeviceProperty table that switches feature @bit, on by default. */
-#define VIRTIO_FEATURE_PROP(name, bit, desc)                                                       \
+#define VIRTIO_FEATURE_PROP(name, bit, desc) \
     DEVICE_PROP_BOOL(name, VirtIODevice, feature_on[bit], true, desc)
 
 /* The next free queue with @size entries, in realize_device. */
@@ -160,13 +161,15 @@ void virtio_notify_config(VirtIODevice *vdev);
 bool virtio_driver_ok(const VirtIODevice *vdev);
 
 /*
- * Take the next request: @size >= sizeof(VirtQueueElement) bytes, the element first, rest zero. One allocation;
- * g_free() after push or detach. NULL: nothing there, or the device is broken. Guest memory stays mapped.
+ * Take the next request: @size >= sizeof(VirtQueueElement) bytes, the element first, rest zero. One
+ * allocation; g_free() after push or detach. NULL: nothing there, or the device is broken. Guest
+ * memory stays mapped.
  */
 void *virtqueue_pop(VirtQueue *vq, size_t size);
 /* Done, @len bytes were written to the in segments (they become dirty). Does not interrupt. */
 void virtqueue_push(VirtQueue *vq, VirtQueueElement *elem, uint32_t len);
-/* As push in two steps: entry @idx past the used index, then @count of them become visible at once. */
+/* As push in two steps: entry @idx past the used index, then @count of them become visible at once.
+ */
 void virtqueue_fill(VirtQueue *vq, VirtQueueElement *elem, uint32_t len, unsigned idx);
 void virtqueue_flush(VirtQueue *vq, unsigned count);
 /* Give up an element without answering it (reset). */
@@ -180,7 +183,8 @@ void virtqueue_set_notification(VirtQueue *vq, bool enable);
 /* Interrupt the driver about used entries, if it wants to know. */
 void virtio_notify(VirtQueue *vq);
 
-/* Parked requests on the wire (49168 bytes, spec 82 section 13 C). The loaded element is mapped and counted in use. */
+/* Parked requests on the wire (49168 bytes, spec 82 section 13 C). The loaded element is mapped and
+ * counted in use. */
 void virtqueue_element_save(QEMUFile *f, const VirtQueueElement *elem);
 void *virtqueue_element_load(VirtQueue *vq, QEMUFile *f, size_t size, GError **errp);
 
@@ -202,7 +206,7 @@ struct _VirtioTransportInterface {
     /* The stream's prefix (part A), per-queue words and extra state. */
     bool (*save_config)(VirtioTransport *t, QEMUFile *f, GError **errp);
     bool (*load_config)(VirtioTransport *t, QEMUFile *f, GError **errp);
-    bool has_align; /* the per-queue record carries the ring alignment */
+    bool has_align;                        /* the per-queue record carries the ring alignment */
     const VMStateDescription *extra_state; /* sent when modern */
 };
 
@@ -236,14 +240,16 @@ uint16_t virtqueue_guest_avail_idx(VirtQueue *vq);
 
 /* Saves and loads A to D; the section of every device has this one field. */
 extern const VMStateInfo vmstate_info_virtio;
-#define VMSTATE_VIRTIO_DEVICE()                                                                    \
-    {.name = "virtio", .info = &vmstate_info_virtio, .flags = VMS_SINGLE}
-#define VIRTIO_VMSD(ident, name_, version)                                                         \
-    static const VMStateDescription ident = {                                                      \
-        .name = name_,                                                                             \
-        .version_id = version,                                                                     \
-        .minimum_version_id = version,                                                             \
-        .fields = (const VMStateField[]){VMSTATE_VIRTIO_DEVICE(), VMSTATE_END_OF_LIST()},          \
+#define VMSTATE_VIRTIO_DEVICE()                                             \
+    {                                                                       \
+        .name = "virtio", .info = &vmstate_info_virtio, .flags = VMS_SINGLE \
+    }
+#define VIRTIO_VMSD(ident, name_, version)                                                \
+    static const VMStateDescription ident = {                                             \
+        .name = name_,                                                                    \
+        .version_id = version,                                                            \
+        .minimum_version_id = version,                                                    \
+        .fields = (const VMStateField[]){VMSTATE_VIRTIO_DEVICE(), VMSTATE_END_OF_LIST()}, \
     }
 
 #endif
