@@ -3,11 +3,25 @@
 
 static GMutex bql;
 static __thread bool held;
+static __thread const BqlWaiter *waiter;
+static __thread void *waiter_opaque;
 
 void bql_lock(void)
 {
-    g_mutex_lock(&bql);
+    if (!waiter) {
+        g_mutex_lock(&bql);
+    } else if (!g_mutex_trylock(&bql)) {
+        waiter->begin(waiter_opaque);
+        g_mutex_lock(&bql);
+        waiter->end(waiter_opaque);
+    }
     held = true;
+}
+
+void bql_set_waiter(const BqlWaiter *w, void *opaque)
+{
+    waiter = w;
+    waiter_opaque = opaque;
 }
 
 void bql_unlock(void)

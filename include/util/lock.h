@@ -28,6 +28,18 @@ static inline void bql_guard_release(BqlGuard *g)
     __attribute__((cleanup(bql_guard_release), unused)) BqlGuard bql_guard_ = (bql_lock(), 0)
 
 /*
+ * Tell a thread that it is about to wait for the lock, and that it has got it. For threads whom
+ * others wait for while holding the lock (a vCPU: see the dirty log's write barrier). Not called
+ * when the lock is free, nor by bql_cond_wait(). For the calling thread; @waiter must live as long
+ * as the thread.
+ */
+typedef struct {
+    void (*begin)(void *opaque);
+    void (*end)(void *opaque);
+} BqlWaiter;
+void bql_set_waiter(const BqlWaiter *waiter, void *opaque);
+
+/*
  * Make the main loop hold the big lock except while it polls.  Call once in main(),
  * with the big lock held, before the loop runs.
  */

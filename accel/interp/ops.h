@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef GODWIT_ACCEL_INTERP_OPS_H
+#define GODWIT_ACCEL_INTERP_OPS_H
+
+#include "accel/accel.h"
+
+extern const AccelOps interp_accel_ops;
+
+#endif
