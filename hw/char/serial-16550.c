@@ -513,7 +513,7 @@ static MemTxResult serial_write(void *opaque, hwaddr addr, unsigned size, uint64
 
 /* A wider access touches only the addressed register. */
 static const MemoryRegionOps serial_ops = {
-    .read = serial_read, .write = serial_write, .sizes = 1 | 2 | 4 | 8, .unaligned_ok = true};
+    .read = serial_read, .write = serial_write, .sizes = 1 | 2 | 4 | 8};
 
 /* ---- life cycle ---- */
 

@@ -136,7 +136,7 @@ static void buffer_write(PFlashCFI01 *s, hwaddr addr, unsigned size, uint64_t va
 
 static void buffer_commit(PFlashCFI01 *s)
 {
-    if (s->blk_offset != NO_BUFFER && array_writable(s)) {
+    if (array_writable(s)) {
         memcpy(s->block->host + s->blk_offset, s->blk_bytes, BUFFER_SIZE);
         array_changed(s, s->blk_offset, BUFFER_SIZE);
     }
@@ -249,7 +249,7 @@ static MemTxResult pflash_write(void *opaque, hwaddr addr, unsigned size, uint64
         s->counter--;
         break;
     default: /* buffer confirmation */
-        if ((uint8_t)value == CMD_CONFIRM) {
+        if ((uint8_t)value == CMD_CONFIRM && s->blk_offset != NO_BUFFER) {
             buffer_commit(s);
             s->wcycle = 0;
             s->status |= STATUS_READY;
