@@ -79,8 +79,8 @@ typedef struct TransportAcceptor {
     /*
      * A peer is there; callee takes the reference. Called from the main loop, never before
      * transport_listen() returns. @magic: the first four bytes of the stream, big-endian, not
-     * consumed; 0 where the channel cannot be peeked at (fd to a pipe or file, exec, file) or
-     * @silent was asked for.
+     * consumed; 0 where there is just one channel and no stranger (fd, exec, file), and for a
+     * silent peer.
      */
     void (*accept)(TransportListener *l, QIOChannel *ioc, uint32_t magic, void *opaque);
     void *opaque;

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Accepting channels (destination).
+ *
+ * On a public address anybody may connect: a port scanner, a monitoring probe, a client that got
+ * the port wrong. A source always speaks first, so a peer is shown to the core once its first four
+ * bytes are there; until then it waits in the lobby, holds nobody up, and is forgotten when it
+ * leaves.
+ */
+#include "migration/transport/kinds.h"
+#include "util/error.h"
+#include "util/log.h"
+
+LOG_CATEGORY(lobby)
+
+#define MAGIC_SIZE 4
+/* A part of the magic stays readable, so polling for the rest needs a clock. */
+#define PARTIAL_RETRY_MS 20
+#define PARTIAL_RETRIES  250
+/* More silent peers than this: the one that waited longest has to go. */
+#define LOBBY_SIZE 64
+/* A backlog as short as the number of channels lets one scanner delay the real peer by seconds. */
+#define BACKLOG_MIN 16
+
+typedef struct {
+    TransportListener *listener;
+    QIOChannel *ioc;
+    GSource *source;
+    unsigned retries;
+} Peer;
+
+struct TransportListener {
+    unsigned refs; /* the owner's, and one during a callback */
+    TransportAcceptor acceptor;
+    char *name;
+    NetListener *net; /* public kinds; NULL once freed */
+    GPtrArray *lobby; /* Peer, oldest first */
+    QIOChannel *ioc;  /* all others: their one channel, delivered from @idle */
+    GSource *idle;
+};
+
+static void examine(Peer *p);
+static void watch_peer(Peer *p);
+
+static void clear_source(GSource **s)
+{
+    if (*s) {
+        g_source_destroy(*s);
+        g_clear_pointer(s, g_source_unref);
+    }
+}
+
+static void peer_free(void *opaque)
+{
+    Peer *p = opaque;
+
+    clear_source(&p->source);
+    g_clear_object(&p->ioc);
+    g_free(p);
+}
+
+static void listener_unref(TransportListener *l)
+{
+    if (--l->refs == 0) {
+        g_ptr_array_unref(l->lobby);
+        g_free(l->name);
+        g_free(l);
+    }
+}
+
+/* Takes @ioc; may free @l. */
+static void deliver(TransportListener *l, QIOChannel *ioc, uint32_t magic)
+{
+    l->refs++;
+    trace(lobby, "%s: peer %s, magic %08x", l->name, io_channel_name(ioc), magic);
+    l->acceptor.accept(l, ioc, magic, l->acceptor.opaque);
+    listener_unref(l);
+}
+
+/* ---- the lobby ---- */
+
+static void forget(Peer *p, const char *why)
+{
+    trace(lobby, "%s: peer %s %s", p->listener->name, io_channel_name(p->ioc), why);
+    g_ptr_array_remove(p->listener->lobby, p);
+}
+
+static void admit(Peer *p, uint32_t magic)
+{
+    TransportListener *l = p->listener;
+    QIOChannel *ioc = g_steal_pointer(&p->ioc);
+
+    g_ptr_array_remove(l->lobby, p);
+    if (io_channel_set_blocking(ioc, true, NULL)) {
+        deliver(l, ioc, magic);
+    } else {
+        g_object_unref(ioc);
+    }
+}
+
+static gboolean look_again(void *opaque)
+{
+    examine(opaque);
+    return G_SOURCE_REMOVE;
+}
+
+static void examine_later(Peer *p, unsigned ms)
+{
+    clear_source(&p->source);
+    p->source = g_timeout_source_new(ms);
+    g_source_set_callback(p->source, look_again, p, NULL);
+    g_source_attach(p->source, NULL);
+}
+
+/* Look what the peer has sent; @p may be gone afterwards. */
+static void examine(Peer *p)
+{
+    uint8_t b[MAGIC_SIZE];
+    ssize_t n = io_channel_peek(p->ioc, b, sizeof(b), NULL);
+
+    if (n == MAGIC_SIZE) {
+        admit(p, (uint32_t)b[0] << 24 | b[1] << 16 | b[2] << 8 | b[3]);
+    } else if (n == 0 || n == IO_CHANNEL_ERR) {
+        forget(p, "left without a word");
+    } else if (n == IO_CHANNEL_WOULD_BLOCK) {
+        if (p->listener->acceptor.silent) {
+            admit(p, 0);
+        } else {
+            watch_peer(p);
+        }
+    } else if (p->retries++ < PARTIAL_RETRIES) {
+        examine_later(p, PARTIAL_RETRY_MS);
+    } else {
+        forget(p, "stopped within its first four bytes");
+    }
+}
+
+static gboolean peer_ready(QIOChannel *ioc, GIOCondition cond, void *opaque)
+{
+    examine(opaque);
+    return G_SOURCE_REMOVE;
+}
+
+static void watch_peer(Peer *p)
+{
+    clear_source(&p->source);
+    p->source = io_channel_create_watch(p->ioc, G_IO_IN);
+    g_source_set_callback(p->source, (GSourceFunc)(void (*)(void))peer_ready, p, NULL);
+    g_source_attach(p->source, NULL);
+}
+
+static void peer_arrived(NetListener *net, QIOChannelSocket *s, void *opaque)
+{
+    TransportListener *l = opaque;
+    Peer *p;
+
+    if (!io_channel_set_blocking(IO_CHANNEL(s), false, NULL)) {
+        g_object_unref(s);
+        return;
+    }
+    if (l->lobby->len == LOBBY_SIZE) {
+        forget(g_ptr_array_index(l->lobby, 0), "made room for others");
+    }
+    p = g_new0(Peer, 1);
+    p->listener = l;
+    p->ioc = IO_CHANNEL(s);
+    g_ptr_array_add(l->lobby, p);
+    examine(p);
+}
+
+void transport_listener_set_silent(TransportListener *l, bool silent)
+{
+    l->acceptor.silent = silent;
+    for (unsigned i = 0; silent && i < l->lobby->len; i++) {
+        examine_later(g_ptr_array_index(l->lobby, i), 0); /* the caller may be inside accept() */
+    }
+}
+
+/* ---- start and end ---- */
+
+static gboolean deliver_idle(void *opaque)
+{
+    TransportListener *l = opaque;
+
+    clear_source(&l->idle);
+    deliver(l, g_steal_pointer(&l->ioc), 0);
+    return G_SOURCE_REMOVE;
+}
+
+TransportListener *transport_listen(const MigrationTransport *t, MigrationHost *host,
+                                    unsigned expected, const TransportAcceptor *acceptor,
+                                    GError **errp)
+{
+    g_autoptr(TransportListener) l = g_new0(TransportListener, 1);
+
+    l->refs = 1;
+    l->acceptor = *acceptor;
+    l->name = g_strdup(t->name);
+    l->lobby = g_ptr_array_new_with_free_func(peer_free);
+    if (t->ops->open) {
+        l->ioc = t->ops->open(t->addr, host, true, errp);
+        if (!l->ioc) {
+            return NULL;
+        }
+        io_channel_set_name(l->ioc, t->name);
+        l->idle = g_idle_source_new();
+        g_source_set_priority(l->idle, G_PRIORITY_DEFAULT);
+        g_source_set_callback(l->idle, deliver_idle, l, NULL);
+        g_source_attach(l->idle, NULL);
+    } else {
+        l->net =
+            net_listener_new(t->addr->u.socket, MAX(expected, BACKLOG_MIN), peer_arrived, l, errp);
+        if (!l->net) {
+            return NULL;
+        }
+    }
+    return g_steal_pointer(&l);
+}
+
+void transport_listener_free(TransportListener *l)
+{
+    if (!l) {
+        return;
+    }
+    g_clear_pointer(&l->net, net_listener_free);
+    g_ptr_array_set_size(l->lobby, 0);
+    clear_source(&l->idle);
+    g_clear_object(&l->ioc);
+    listener_unref(l);
+}
+
+bool transport_listener_reject(TransportListener *l, QIOChannel *ioc, const char *reason)
+{
+    warn_report("migration: dropped the connection from %s: %s", io_channel_name(ioc), reason);
+    io_channel_shutdown(ioc, IO_SHUTDOWN_BOTH);
+    io_channel_close(ioc, NULL);
+    g_object_unref(ioc);
+    return l->net != NULL;
+}
+
+GPtrArray *transport_listener_addresses(TransportListener *l)
+{
+    return l->net ? net_listener_addresses(l->net) : NULL;
+}
