@@ -183,6 +183,13 @@ static void test_untouched_memfd(bool shared)
         host[i * 4096] = 1;
         set_bit(i, touched);
     }
+    if (!shared) {
+        /* The private copy outlives its page in the file. */
+        g_assert_cmpint(
+            fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 8192 + 76 * 4096, 4096), ==,
+            0);
+        g_assert_cmpuint(host[76 * 4096], ==, 1);
+    }
     ram_block_find_untouched(b, 0, PAGES, map);
     expect_untouched(map, touched, 0, PAGES, true);
     ram_block_find_untouched(b, 33, 1000, map);
