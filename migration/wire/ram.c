@@ -41,7 +41,7 @@ uint64_t ram_count_zero_records(const uint8_t *buf, size_t len, uint64_t offset,
     return n;
 }
 
-RamDecodeResult ram_decode_name(const uint8_t *buf, size_t len, char name[256], size_t *used)
+static RamDecodeResult decode_name(const uint8_t *buf, size_t len, char name[256], size_t *used)
 {
     size_t n;
 
@@ -56,7 +56,7 @@ RamDecodeResult ram_decode_name(const uint8_t *buf, size_t len, char name[256], 
     }
     memcpy(name, buf + 1, n);
     name[n] = '\0';
-    return memchr(name, '\0', n) ? RAM_DECODE_BAD : RAM_DECODE_OK;
+    return memchr(name, '\0', n) ? RAM_DECODE_BAD_NAME : RAM_DECODE_OK;
 }
 
 RamDecodeResult ram_decode_record(const uint8_t *buf, size_t len, RamRecord *out, size_t *used)
@@ -88,11 +88,11 @@ RamDecodeResult ram_decode_record(const uint8_t *buf, size_t len, RamRecord *out
         break;
     default:
         out->flags = word & RAM_FLAGS_MASK;
-        return RAM_DECODE_BAD;
+        return RAM_DECODE_BAD_FLAGS;
     }
     if (about_page && !(word & RAM_FLAG_CONTINUE)) {
         size_t name_bytes;
-        RamDecodeResult r = ram_decode_name(buf + *used, len - *used, out->name, &name_bytes);
+        RamDecodeResult r = decode_name(buf + *used, len - *used, out->name, &name_bytes);
 
         *used += name_bytes;
         if (r != RAM_DECODE_OK) {
@@ -110,18 +110,15 @@ RamDecodeResult ram_decode_record(const uint8_t *buf, size_t len, RamRecord *out
     return RAM_DECODE_OK;
 }
 
-size_t ram_put_list_entry(uint8_t *buf, const RamListEntry *e, bool with_page_size, bool with_gpa)
+size_t ram_put_list_entry(uint8_t *buf, const char *name, uint64_t used_length, bool with_gpa,
+                          uint64_t gpa)
 {
-    size_t n = put_name(buf, e->name);
+    size_t n = put_name(buf, name);
 
-    ram_put_word(buf + n, e->used_length);
+    ram_put_word(buf + n, used_length);
     n += 8;
-    if (with_page_size) {
-        ram_put_word(buf + n, e->page_size);
-        n += 8;
-    }
     if (with_gpa) {
-        ram_put_word(buf + n, e->gpa);
+        ram_put_word(buf + n, gpa);
         n += 8;
     }
     return n;

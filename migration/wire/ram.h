@@ -67,9 +67,9 @@ typedef struct {
 
 typedef enum {
     RAM_DECODE_OK,
-    RAM_DECODE_SHORT, /* *used is how many bytes the decoder must see */
-    RAM_DECODE_BAD, /* out->flags: the flag combination nobody defined; or a name with a NUL inside
-                     */
+    RAM_DECODE_SHORT,     /* *used is how many bytes the decoder must see */
+    RAM_DECODE_BAD_FLAGS, /* out->flags: a combination nobody defined */
+    RAM_DECODE_BAD_NAME,  /* with a NUL inside */
 } RamDecodeResult;
 
 /* Decode the head of a record, for ZERO with its fill byte; the payload of other kinds starts at
@@ -78,18 +78,9 @@ RamDecodeResult ram_decode_record(const uint8_t *buf, size_t len, RamRecord *out
 /* How many ZERO records with fill 0 that continue at @offset are at @buf, at most @max. */
 uint64_t ram_count_zero_records(const uint8_t *buf, size_t len, uint64_t offset, uint64_t max);
 
-/* One entry of the list behind MEM_SIZE. */
-typedef struct {
-    char name[256];
-    uint64_t used_length;
-    uint64_t page_size; /* with_page_size */
-    uint64_t gpa;       /* with_gpa */
-} RamListEntry;
-
-/* Returns bytes written; @buf has RAM_LIST_ENTRY_MAX. */
-#define RAM_LIST_ENTRY_MAX (256 + 3 * 8)
-size_t ram_put_list_entry(uint8_t *buf, const RamListEntry *e, bool with_page_size, bool with_gpa);
-/* @with_page_size depends on the block, so the name is decoded first: see ram_decode_name(). */
-RamDecodeResult ram_decode_name(const uint8_t *buf, size_t len, char name[256], size_t *used);
+/* One entry of the list behind MEM_SIZE; the address only with_gpa. Returns bytes written. */
+#define RAM_LIST_ENTRY_MAX (256 + 2 * 8)
+size_t ram_put_list_entry(uint8_t *buf, const char *name, uint64_t used_length, bool with_gpa,
+                          uint64_t gpa);
 
 #endif
