@@ -49,9 +49,20 @@ typedef struct RamPlacerOps {
     /* The pages become @fill bytes. With fill 0 untouched memory stays untouched. */
     bool (*place_fill)(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t count, uint8_t fill,
                        GError **errp);
-    /* Host address where the bytes of a run may be read to directly (vectored receivers), or NULL:
-     * use place_run. */
+    /*
+     * Host address where @count pages may be read to directly by a receiver that knows they come,
+     * or NULL: use place_run. The pages count as received.
+     */
     void *(*direct)(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t count);
+    /*
+     * For a receiver that guesses what comes next: pages from @first that hold nothing yet, so that
+     * bytes which turn out to be something else do no harm. Returns how many (<= @max, 0: none) and
+     * *host. NULL callback: never. Afterwards accept() those that got their content and retract()
+     * the rest as far as it was written (@bytes from the start of page @first): it is as before.
+     */
+    uint64_t (*offer)(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t max, uint8_t **host);
+    void (*accept)(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t count);
+    void (*retract)(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t bytes);
 } RamPlacerOps;
 
 struct RamPlacer {

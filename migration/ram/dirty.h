@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is still to be sent: one bit per page of every block that takes part (spec 20 section 6).
+ * Setup and teardown with the big lock; otherwise the migration thread alone.
+ */
+#ifndef GODWIT_MIGRATION_RAM_DIRTY_H
+#define GODWIT_MIGRATION_RAM_DIRTY_H
+
+#include "memory/dirty-log.h"
+
+typedef struct {
+    RAMBlock *block;
+    uint64_t length;    /* used_length at the start */
+    unsigned long *map; /* set: to be sent */
+} DirtyBlock;
+
+typedef struct {
+    RAMList *list;
+    DirtyBlock *blocks; /* in list order */
+    unsigned n;
+    uint64_t total_bytes; /* of all blocks */
+    uint64_t dirty_pages; /* bits set in all maps */
+    bool logging;
+    /* Rate of dirtying: pages that became dirty since period_start_us. */
+    int64_t period_start_us;
+    uint64_t period_pages;
+    uint64_t pages_per_second; /* of the last whole period */
+} DirtyMap;
+
+/* Does @block take part? x-ignore-shared leaves shared memory where it is. */
+static inline bool ram_block_ignored(const RAMBlock *block, bool ignore_shared)
+{
+    return !(block->flags & RAM_MIGRATABLE) || (ignore_shared && (block->flags & RAM_SHARED));
+}
+
+/* Everything dirty, logging on. *@d is zeroed memory; on failure dirty_map_stop() is still due. */
+bool dirty_map_start(DirtyMap *d, RAMList *list, bool ignore_shared, GError **errp);
+/* Add what was written since the last sync; afterwards contents are at least as new as the bits. */
+void dirty_map_sync(DirtyMap *d);
+/* A block that changed its size since the start ends the migration (spec 20 section 10). */
+bool dirty_map_check_sizes(const DirtyMap *d, GError **errp);
+/* Logging off, memory back. Also after a failed start and twice. */
+void dirty_map_stop(DirtyMap *d);
+
+#endif

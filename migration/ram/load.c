@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The destination side: records of the ram section (spec 20 sections 3 and 4).
+ *
+ * Everything in a record is the peer's word. Names, lengths and offsets are checked before anything
+ * is written.
+ */
+#include "migration/ram/dirty.h"
+#include "migration/ram/state.h"
+#include "migration/ram/stream-reader.h"
+#include "migration/wire/ram.h"
+
+struct RamLoad {
+    RAMList *list;
+    RamOptions options;
+    RamPlacer *placer;
+    RAMBlock *current; /* of the last record with a name; survives sections */
+    RamReader reader;
+};
+
+bool ram_load_setup(QEMUFile *f, void *opaque, GError **errp)
+{
+    RamState *rs = opaque;
+    RamLoad *l = rs->load = g_new0(RamLoad, 1);
+
+    l->list = rs->env.list(rs->env.opaque);
+    rs->env.options(rs->env.opaque, &l->options);
+    l->placer = ram_placer_direct_new(l->list);
+    ram_reader_init(&l->reader);
+    return true;
+}
+
+void ram_load_cleanup(void *opaque)
+{
+    RamState *rs = opaque;
+
+    if (rs->load) {
+        ram_placer_direct_free(rs->load->placer);
+        g_clear_pointer(&rs->load, g_free);
+    }
+}
+
+static bool fail_short(QEMUFile *f, GError **errp)
+{
+    if (qemu_file_check(f, errp)) {
+        error_setg(errp, "Unexpected end of stream at offset %" PRIu64 " inside the ram section",
+                   qemu_file_offset(f));
+    }
+    return false;
+}
+
+/* Decode the next record's head and step behind it. */
+static bool next_record(QEMUFile *f, RamRecord *rec, GError **errp)
+{
+    size_t used = RAM_WORD_BYTES, len;
+    RamDecodeResult result;
+    const uint8_t *p;
+
+    do {
+        len = qemu_peek_available(f, &p, used);
+        if (len < used) {
+            return fail_short(f, errp);
+        }
+        result = ram_decode_record(p, len, rec, &used);
+    } while (result == RAM_DECODE_SHORT);
+    if (result == RAM_DECODE_BAD_FLAGS) {
+        error_setg(errp, "Unknown combination of migration flags: 0x%x", rec->flags);
+        return false;
+    }
+    if (result == RAM_DECODE_BAD_NAME) {
+        error_setg(errp, "RAM block name with a NUL byte at stream offset %" PRIu64,
+                   qemu_file_offset(f));
+        return false;
+    }
+    qemu_file_skip(f, used);
+    return true;
+}
+
+static bool load_list_entry(RamLoad *l, QEMUFile *f, uint64_t *left, GError **errp)
+{
+    char name[256];
+    uint64_t length;
+    RAMBlock *block;
+
+    qemu_get_counted_string(f, name);
+    length = qemu_get_be64(f);
+    if (!qemu_file_check(f, errp)) {
+        return false;
+    }
+    block = ram_block_by_name(l->list, name);
+    if (!block) {
+        error_setg(errp, "Unknown ramblock \"%s\", cannot accept migration", name);
+        return false;
+    }
+    if (!(block->flags & RAM_MIGRATABLE)) {
+        error_setg(errp, "ramblock \"%s\" does not migrate here, but the source sends it", name);
+        return false;
+    }
+    if (length > *left) {
+        error_setg(errp,
+                   "ramblock \"%s\": 0x%" PRIx64 " bytes exceed the announced total by 0x%" PRIx64,
+                   name, length, length - *left);
+        return false;
+    }
+    *left -= length;
+    if (!ram_block_resize(block, length, errp)) {
+        return false;
+    }
+    if (l->options.ignore_shared) {
+        hwaddr gpa = qemu_get_be64(f);
+
+        if (qemu_file_ok(f) && ram_block_ignored(block, true) && gpa != block->gpa) {
+            error_setg(errp, "Mismatched GPAs for block %s: 0x%" PRIx64 " != 0x%" PRIx64, name, gpa,
+                       block->gpa);
+            return false;
+        }
+    }
+    return qemu_file_check(f, errp);
+}
+
+/* The current block and the page that @rec is about; everything that is written lies inside it. */
+static bool resolve(RamLoad *l, const RamRecord *rec, uint64_t *page, GError **errp)
+{
+    if (rec->named) {
+        RAMBlock *block = ram_block_by_name(l->list, rec->name);
+
+        if (!block || ram_block_ignored(block, l->options.ignore_shared)) {
+            error_setg(errp, "Page of ramblock \"%s\", which is %s here", rec->name,
+                       block ? "not migrated" : "unknown");
+            return false;
+        }
+        if ((block->flags & RAM_READONLY) && (block->flags & RAM_SHARED)) {
+            error_setg(errp, "Page of ramblock \"%s\", which is mapped read-only here", rec->name);
+            return false;
+        }
+        l->current = block;
+    }
+    if (!l->current) {
+        error_setg(errp, "RAM record continues a block, but none was named before");
+        return false;
+    }
+    if (rec->offset >= l->current->used_length) {
+        error_setg(errp, "Illegal RAM offset %" PRIx64 " in ramblock \"%s\" of 0x%" PRIx64 " bytes",
+                   rec->offset, l->current->idstr, l->current->used_length);
+        return false;
+    }
+    *page = rec->offset >> TARGET_PAGE_BITS;
+    return true;
+}
+
+/* Page @first is zero, and so are those of the records right behind that say so: one call for all.
+ */
+static bool load_zero_run(RamLoad *l, QEMUFile *f, uint64_t first, GError **errp)
+{
+    uint64_t left = ram_block_pages(l->current) - (first + 1), count = 1, more;
+    const uint8_t *p;
+
+    do {
+        size_t len = qemu_peek_available(f, &p, 0);
+
+        more = ram_count_zero_records(p, len, (first + count) << TARGET_PAGE_BITS, left);
+        qemu_file_skip(f, more * RAM_ZERO_RECORD_BYTES);
+        count += more;
+        left -= more;
+    } while (more && qemu_peek_available(f, &p, RAM_WORD_BYTES) >= RAM_WORD_BYTES);
+    return l->placer->ops->place_fill(l->placer, l->current, first, count, 0, errp);
+}
+
+static bool load_list(RamLoad *l, QEMUFile *f, uint64_t total, GError **errp)
+{
+    while (total) {
+        if (!load_list_entry(l, f, &total, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool ram_load_state(QEMUFile *f, void *opaque, int version_id, GError **errp)
+{
+    RamState *rs = opaque;
+    RamLoad *l = rs->load;
+
+    if (version_id != RAM_SECTION_VERSION) {
+        error_setg(errp, "ram section has version %d, only %d is understood", version_id,
+                   RAM_SECTION_VERSION);
+        return false;
+    }
+    for (;;) {
+        RamRecord rec;
+        uint64_t page;
+        bool ok;
+
+        if (!next_record(f, &rec, errp)) {
+            return false;
+        }
+        switch (rec.flags) {
+        case RAM_FLAG_EOS:
+            return true;
+        case RAM_FLAG_MEM_SIZE:
+            ok = load_list(l, f, rec.offset, errp);
+            break;
+        case RAM_FLAG_PAGE:
+            ok = resolve(l, &rec, &page, errp) &&
+                 ram_reader_run(&l->reader, f, l->placer, l->current, page, errp);
+            break;
+        case RAM_FLAG_ZERO:
+            ok = resolve(l, &rec, &page, errp) &&
+                 (rec.fill
+                      ? l->placer->ops->place_fill(l->placer, l->current, page, 1, rec.fill, errp)
+                      : load_zero_run(l, f, page, errp));
+            break;
+        default:
+            error_setg(errp, "RAM record with flags 0x%x needs a capability that is off here",
+                       rec.flags);
+            ok = false;
+            break;
+        }
+        if (!ok) {
+            return false;
+        }
+    }
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Pages go straight into guest memory.
+ *
+ * The placer remembers which pages are *fresh*: untouched when it was made, and not received since.
+ * A fresh page reads as zero without having been looked at. So a ZERO record for it costs nothing
+ * and does not populate it, and bytes of something else may land in it for a moment: overwriting
+ * them with zeros restores exactly what was there.
+ *
+ * Fresh memory about to be streamed into is populated a huge page at a time, outside the channel's
+ * locks, instead of one fault at a time inside its copy.
+ */
+#include "migration/ram-sink.h"
+#include "migration/wire/ram.h"
+#include "util/zero.h"
+
+/* Populate ahead in these steps, and only for streams: whoever asks for at least STREAM_PAGES. */
+#define CHUNK_PAGES  512
+#define STREAM_PAGES 32
+
+typedef struct {
+    RAMBlock *block;
+    unsigned long *fresh; /* bits are cleared atomically, never set */
+} FreshBlock;
+
+typedef struct {
+    RamPlacer base;
+    unsigned n;
+    FreshBlock blocks[];
+} DirectPlacer;
+
+static unsigned long *fresh_map(RamPlacer *p, const RAMBlock *block)
+{
+    DirectPlacer *d = container_of(p, DirectPlacer, base);
+
+    for (unsigned i = 0; i < d->n; i++) {
+        if (d->blocks[i].block == block) {
+            return d->blocks[i].fresh;
+        }
+    }
+    return NULL;
+}
+
+static uint8_t *page_host(const RAMBlock *block, uint64_t page)
+{
+    return block->host + (page << TARGET_PAGE_BITS);
+}
+
+static void not_fresh(unsigned long *fresh, uint64_t first, uint64_t count)
+{
+    while (count) {
+        unsigned bit = first % BITS_PER_LONG;
+        uint64_t n = MIN(count, BITS_PER_LONG - bit);
+        unsigned long mask = (n == BITS_PER_LONG ? ~0UL : (1UL << n) - 1) << bit;
+        unsigned long *word = &fresh[BIT_WORD(first)];
+
+        if (__atomic_load_n(word, __ATOMIC_RELAXED) & mask) {
+            __atomic_fetch_and(word, ~mask, __ATOMIC_RELAXED);
+        }
+        first += n;
+        count -= n;
+    }
+}
+
+static void direct_accept(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t count)
+{
+    unsigned long *fresh = fresh_map(p, block);
+
+    if (fresh) {
+        not_fresh(fresh, first, count);
+    }
+}
+
+static void *direct_direct(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t count)
+{
+    direct_accept(p, block, first, count);
+    return page_host(block, first);
+}
+
+static bool direct_place_run(RamPlacer *p, QEMUFile *f, RAMBlock *block, uint64_t first,
+                             uint64_t count, GError **errp)
+{
+    direct_accept(p, block, first, count);
+    return qemu_get_buffer_into(f, page_host(block, first), count << TARGET_PAGE_BITS) ||
+           qemu_file_check(f, errp);
+}
+
+static bool direct_place_fill(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t count,
+                              uint8_t fill, GError **errp)
+{
+    unsigned long *fresh = fresh_map(p, block);
+    uint64_t end = first + count;
+
+    if (fill) {
+        direct_accept(p, block, first, count);
+        memset(page_host(block, first), fill, count << TARGET_PAGE_BITS);
+        return true;
+    }
+    for (uint64_t page = first;; page++) {
+        uint8_t *host;
+
+        page = fresh ? find_next_zero_bit(fresh, end, page) : page;
+        if (page >= end) {
+            return true;
+        }
+        host = page_host(block, page);
+        if (!buffer_is_zero(host, TARGET_PAGE_SIZE)) {
+            memset(host, 0, TARGET_PAGE_SIZE);
+        }
+    }
+}
+
+/* Populate the chunks that start inside [first, first + count), if nothing of them has come yet. */
+static void populate_ahead(RAMBlock *block, const unsigned long *fresh, uint64_t first,
+                           uint64_t count)
+{
+    uint64_t pages = ram_block_pages(block);
+
+    for (uint64_t chunk = ROUND_UP(first, CHUNK_PAGES); chunk < first + count;
+         chunk += CHUNK_PAGES) {
+        uint64_t n = MIN(CHUNK_PAGES, pages - chunk);
+
+        if (find_next_zero_bit(fresh, chunk + n, chunk) == chunk + n) {
+            ram_block_populate(block, chunk << TARGET_PAGE_BITS, n << TARGET_PAGE_BITS);
+        }
+    }
+}
+
+static uint64_t direct_offer(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t max,
+                             uint8_t **host)
+{
+    const unsigned long *fresh = fresh_map(p, block);
+    uint64_t n = fresh ? find_next_zero_bit(fresh, first + max, first) - first : 0;
+
+    if (n >= STREAM_PAGES) {
+        populate_ahead(block, fresh, first, n);
+    }
+    *host = page_host(block, first);
+    return n;
+}
+
+static void direct_retract(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t bytes)
+{
+    memset(page_host(block, first), 0, bytes);
+}
+
+static const RamPlacerOps direct_ops = {
+    .name = "direct",
+    .place_run = direct_place_run,
+    .place_fill = direct_place_fill,
+    .direct = direct_direct,
+    .offer = direct_offer,
+    .accept = direct_accept,
+    .retract = direct_retract,
+};
+
+RamPlacer *ram_placer_direct_new(RAMList *list)
+{
+    DirectPlacer *d;
+    unsigned n = 0;
+
+    RAMBLOCK_FOREACH_MIGRATABLE (block, list) {
+        n++;
+    }
+    d = g_malloc0(sizeof(*d) + n * sizeof(FreshBlock));
+    d->base.ops = &direct_ops;
+    RAMBLOCK_FOREACH_MIGRATABLE (block, list) {
+        FreshBlock *fb = &d->blocks[d->n++];
+
+        fb->block = block;
+        fb->fresh = bitmap_try_new(block->max_length >> TARGET_PAGE_BITS);
+        if (fb->fresh) {
+            ram_block_find_untouched(block, 0, ram_block_pages(block), fb->fresh);
+        }
+    }
+    return &d->base;
+}
+
+void ram_placer_direct_free(RamPlacer *p)
+{
+    DirectPlacer *d = container_of(p, DirectPlacer, base);
+
+    for (unsigned i = 0; i < d->n; i++) {
+        g_free(d->blocks[i].fresh);
+    }
+    g_free(d);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From bits to runs: walks the dirty map in list order, round and round, and never finishes a round
+ * early. A caller looks at the next run, takes as much of it as it can send now, and finds the rest
+ * next time.
+ */
+#ifndef GODWIT_MIGRATION_RAM_SCAN_H
+#define GODWIT_MIGRATION_RAM_SCAN_H
+
+#include "migration/ram/dirty.h"
+
+typedef struct {
+    DirtyMap *dirty;
+    unsigned index; /* block and page where the walk stands */
+    uint64_t page;
+} RamScan;
+
+typedef struct {
+    RAMBlock *block;
+    uint64_t first, count; /* pages */
+} RamRun;
+
+/* The next run of at most @max dirty pages; false when nothing is dirty. */
+bool ram_scan_peek(RamScan *s, uint64_t max, RamRun *run);
+/* The first @count pages of the run just seen are about to be read and sent: clear their bits. */
+void ram_scan_take(RamScan *s, uint64_t count);
+
+#endif

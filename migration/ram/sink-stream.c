@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The plain sink: PAGE and ZERO records on the main channel. Heads are built in the file's staging
+ * buffer, pages are referenced where they lie; the file sends both in vectors of a MiB or IOV_MAX
+ * pieces.
+ */
+#include "migration/ram-sink.h"
+#include "migration/wire/ram.h"
+
+#define ZERO_BATCH 1024
+
+typedef struct {
+    RamSink base;
+    const RAMBlock *last; /* block of the record before */
+} StreamSink;
+
+/* The head of a record; the name only where the block changes. */
+static void put_head(StreamSink *s, QEMUFile *f, const RAMBlock *block, uint64_t page,
+                     unsigned flags)
+{
+    uint8_t head[RAM_HEAD_MAX];
+
+    qemu_put_buffer(f, head,
+                    ram_put_head(head, page << TARGET_PAGE_BITS, flags,
+                                 block == s->last ? NULL : block->idstr));
+    s->last = block;
+}
+
+static bool stream_setup(RamSink *sink, QEMUFile *f, GError **errp)
+{
+    return true;
+}
+
+static bool stream_send_run(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first,
+                            uint64_t count, GError **errp)
+{
+    StreamSink *s = container_of(sink, StreamSink, base);
+    const uint8_t *host = block->host + (first << TARGET_PAGE_BITS);
+    uint64_t word = (first << TARGET_PAGE_BITS) | RAM_FLAG_PAGE | RAM_FLAG_CONTINUE;
+
+    if (block != s->last) {
+        put_head(s, f, block, first, RAM_FLAG_PAGE);
+    } else {
+        qemu_put_be64(f, word);
+    }
+    qemu_put_buffer_ref(f, host, TARGET_PAGE_SIZE);
+    for (uint64_t i = 1; i < count; i++) {
+        qemu_put_be64(f, word + (i << TARGET_PAGE_BITS));
+        qemu_put_buffer_ref(f, host + (i << TARGET_PAGE_BITS), TARGET_PAGE_SIZE);
+    }
+    return qemu_file_check(f, errp);
+}
+
+static bool stream_send_zero_run(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first,
+                                 uint64_t count, GError **errp)
+{
+    StreamSink *s = container_of(sink, StreamSink, base);
+    uint8_t records[ZERO_BATCH * RAM_ZERO_RECORD_BYTES];
+
+    if (block != s->last) {
+        put_head(s, f, block, first, RAM_FLAG_ZERO);
+        qemu_put_byte(f, 0);
+        first++;
+        count--;
+    }
+    while (count) {
+        uint64_t n = MIN(count, ZERO_BATCH);
+
+        ram_put_zero_records(records, first << TARGET_PAGE_BITS, n);
+        qemu_put_buffer(f, records, n * RAM_ZERO_RECORD_BYTES);
+        first += n;
+        count -= n;
+    }
+    return qemu_file_check(f, errp);
+}
+
+static bool stream_end_round(RamSink *sink, QEMUFile *f, bool last, GError **errp)
+{
+    return true;
+}
+
+static void stream_cleanup(RamSink *sink)
+{
+    g_free(container_of(sink, StreamSink, base));
+}
+
+static void stream_forget_block(RamSink *sink)
+{
+    container_of(sink, StreamSink, base)->last = NULL;
+}
+
+static const RamSinkOps stream_ops = {
+    .name = "stream",
+    .setup = stream_setup,
+    .send_run = stream_send_run,
+    .send_zero_run = stream_send_zero_run,
+    .end_round = stream_end_round,
+    .cleanup = stream_cleanup,
+    .forget_block = stream_forget_block,
+};
+
+RamSink *ram_sink_stream_new(void)
+{
+    StreamSink *s = g_new0(StreamSink, 1);
+
+    s->base.ops = &stream_ops;
+    return &s->base;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What save.c, load.c and register.c share. */
+#ifndef GODWIT_MIGRATION_RAM_STATE_H
+#define GODWIT_MIGRATION_RAM_STATE_H
+
+#include "migration/ram/ram.h"
+
+typedef struct RamSave RamSave;
+typedef struct RamLoad RamLoad;
+
+struct RamState {
+    RamEnv env;
+    RamSave *save; /* from save_setup to save_cleanup */
+    RamLoad *load; /* from load_setup to load_cleanup */
+};
+
+/* The callbacks of SaveVMHandlers; opaque = RamState. */
+bool ram_save_setup(QEMUFile *f, void *opaque, GError **errp);
+IterateResult ram_save_iterate(QEMUFile *f, void *opaque, GError **errp);
+void ram_save_query_pending(void *opaque, MigPendingData *pending, bool exact);
+bool ram_save_complete(QEMUFile *f, void *opaque, GError **errp);
+void ram_save_cleanup(void *opaque);
+bool ram_load_setup(QEMUFile *f, void *opaque, GError **errp);
+bool ram_load_state(QEMUFile *f, void *opaque, int version_id, GError **errp);
+void ram_load_cleanup(void *opaque);
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* One end of a RAM migration without a machine around it: blocks, options, counters, and the
+ * handlers' state. */
+#ifndef GODWIT_TESTS_RAM_SIDE_H
+#define GODWIT_TESTS_RAM_SIDE_H
+
+#include "io/channel-buffer.h"
+#include "migration/ram/state.h"
+
+typedef struct {
+    RAMList *list;
+    RamOptions options;
+    MigrationCounters counters;
+    RamPhase phase;
+    uint64_t passes, pass_bytes;
+    RamState *rs;
+} RamSide;
+
+static inline RAMList *side_list(void *opaque)
+{
+    return ((RamSide *)opaque)->list;
+}
+
+static inline void side_options(void *opaque, RamOptions *out)
+{
+    *out = ((RamSide *)opaque)->options;
+}
+
+static inline MigrationCounters *side_counters(void *opaque)
+{
+    return &((RamSide *)opaque)->counters;
+}
+
+static inline RamPhase side_phase(void *opaque)
+{
+    return ((RamSide *)opaque)->phase;
+}
+
+static inline void side_note_pass(void *opaque, uint64_t dirty_bytes)
+{
+    ((RamSide *)opaque)->passes++;
+    ((RamSide *)opaque)->pass_bytes = dirty_bytes;
+}
+
+static inline void side_init(RamSide *s)
+{
+    RamEnv env = {side_list, side_options, side_counters, side_phase, side_note_pass, s};
+
+    memset(s, 0, sizeof(*s));
+    s->list = ram_list_new();
+    s->rs = ram_state_new(&env);
+}
+
+static inline RAMBlock *side_add(RamSide *s, const char *name, uint64_t size, uint32_t flags)
+{
+    g_autoptr(GError) err = NULL;
+    RAMBlock *b = ram_block_new_anon(s->list, name, size, flags, &err);
+
+    g_assert_no_error(err);
+    return b;
+}
+
+static inline void side_clear(RamSide *s)
+{
+    ram_save_cleanup(s->rs);
+    ram_load_cleanup(s->rs);
+    ram_state_free(s->rs);
+    while (ram_list_first(s->list)) {
+        ram_block_free(ram_list_first(s->list));
+    }
+    ram_list_free(s->list);
+}
+
+/* The four blocks of the virt board with @ram_size bytes of memory. */
+static inline void side_add_virt(RamSide *s, uint64_t ram_size)
+{
+    side_add(s, "riscv_virt_board.ram", ram_size, RAM_MIGRATABLE)->gpa = 0x80000000;
+    side_add(s, "virt.flash0", 32 * MiB, RAM_MIGRATABLE)->gpa = 0x20000000;
+    side_add(s, "virt.flash1", 32 * MiB, RAM_MIGRATABLE)->gpa = 0x22000000;
+    side_add(s, "riscv_virt_board.mrom", 0xF000, RAM_MIGRATABLE | RAM_READONLY)->gpa = 0x1000;
+}
+
+#endif

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* From bits to runs to parts, against page-by-page models. */
+#include <sys/mman.h>
+#include "migration/ram/zero.h"
+#include "ram-side.h"
+
+typedef struct {
+    RAMList *list;
+    DirtyMap dirty;
+    RamScan scan;
+} Fixture;
+
+static void set_up(Fixture *fx, gconstpointer data)
+{
+    fx->list = ram_list_new();
+    ram_block_new_anon(fx->list, "big", 1000 * 4096, RAM_MIGRATABLE, NULL);
+    ram_block_new_anon(fx->list, "not", 500 * 4096, 0, NULL);
+    ram_block_new_anon(fx->list, "mid", 64 * 4096, RAM_MIGRATABLE, NULL);
+    ram_block_new_anon(fx->list, "one", 1 * 4096, RAM_MIGRATABLE, NULL);
+    g_assert_true(dirty_map_start(&fx->dirty, fx->list, false, NULL));
+    fx->scan.dirty = &fx->dirty;
+}
+
+static void tear_down(Fixture *fx, gconstpointer data)
+{
+    dirty_map_stop(&fx->dirty);
+    while (ram_list_first(fx->list)) {
+        ram_block_free(ram_list_first(fx->list));
+    }
+    ram_list_free(fx->list);
+}
+
+static void test_dirty_map(Fixture *fx, gconstpointer data)
+{
+    RAMBlock *big = ram_block_by_name(fx->list, "big");
+    RamRun run;
+
+    g_assert_cmpuint(fx->dirty.n, ==, 3);
+    g_assert_cmpuint(fx->dirty.dirty_pages, ==, 1065);
+    g_assert_cmpuint(fx->dirty.total_bytes, ==, 1065 * 4096);
+    dirty_log_mark(big, 0, 4096);
+    dirty_map_sync(&fx->dirty); /* set already: not counted twice */
+    g_assert_cmpuint(fx->dirty.dirty_pages, ==, 1065);
+    while (ram_scan_peek(&fx->scan, 10000, &run)) {
+        ram_scan_take(&fx->scan, run.count);
+    }
+    g_assert_cmpuint(fx->dirty.dirty_pages, ==, 0);
+    dirty_log_mark(big, 17 * 4096 - 1, 2);
+    dirty_log_mark(ram_block_by_name(fx->list, "not"), 0, 4096);
+    dirty_map_sync(&fx->dirty);
+    g_assert_cmpuint(fx->dirty.dirty_pages, ==, 2);
+    g_assert_true(ram_scan_peek(&fx->scan, 10000, &run));
+    g_assert_true(run.block == big && run.first == 16 && run.count == 2);
+}
+
+/* Random bits, random limits, random amounts taken: each bit comes once, in order, in maximal runs.
+ */
+static void test_scan_model(Fixture *fx, gconstpointer data)
+{
+    GRand *rng = g_rand_new_with_seed(7);
+
+    for (int round = 0; round < 300; round++) {
+        bool model[3][1000] = {{false}};
+        unsigned at_block, density = g_rand_int_range(rng, 1, 100);
+        uint64_t at_page, expect = 0, taken = 0, max;
+        RamRun run;
+
+        for (unsigned i = 0; i < 3; i++) {
+            for (uint64_t p = 0; p < ram_block_pages(fx->dirty.blocks[i].block); p++) {
+                model[i][p] = g_rand_int_range(rng, 0, 100) < (int)density;
+                if (model[i][p]) {
+                    set_bit(p, fx->dirty.blocks[i].map);
+                    expect++;
+                } else {
+                    clear_bit(p, fx->dirty.blocks[i].map);
+                }
+            }
+        }
+        fx->dirty.dirty_pages = expect;
+        at_block = fx->scan.index;
+        at_page = fx->scan.page;
+        while (max = g_rand_int_range(rng, 1, 80), ram_scan_peek(&fx->scan, max, &run)) {
+            uint64_t count = g_rand_int_range(rng, 1, run.count + 1);
+
+            /* Walk the model to the next set page. */
+            while (at_page >= ram_block_pages(fx->dirty.blocks[at_block].block) ||
+                   !model[at_block][at_page]) {
+                if (++at_page >= ram_block_pages(fx->dirty.blocks[at_block].block)) {
+                    at_page = 0;
+                    at_block = (at_block + 1) % 3;
+                }
+            }
+            g_assert_true(run.block == fx->dirty.blocks[at_block].block);
+            g_assert_cmpuint(run.first, ==, at_page);
+            g_assert_cmpuint(run.count, <=, max);
+            for (uint64_t i = 0; i < run.count; i++) {
+                g_assert_true(model[at_block][at_page + i]);
+            }
+            if (run.count < max && at_page + run.count < ram_block_pages(run.block)) {
+                g_assert_false(model[at_block][at_page + run.count]);
+            }
+            ram_scan_take(&fx->scan, count);
+            for (uint64_t i = 0; i < count; i++) {
+                model[at_block][at_page++] = false;
+            }
+            taken += count;
+        }
+        g_assert_cmpuint(taken, ==, expect);
+        g_assert_cmpuint(fx->dirty.dirty_pages, ==, 0);
+    }
+    g_rand_free(rng);
+}
+
+#define PAGES 3000u
+
+/* Parts cover the run, are all zero or all data, and stay within the limits. */
+static void test_split_model(void)
+{
+    RAMList *list = ram_list_new();
+    RAMBlock *b = ram_block_new_anon(list, "b", PAGES * 4096, RAM_MIGRATABLE, NULL);
+    g_autofree RamZero *z = g_new0(RamZero, 1);
+    g_autofree bool *data = g_new0(bool, PAGES);
+    GRand *rng = g_rand_new_with_seed(3);
+
+    madvise(b->host, PAGES * 4096, MADV_NOHUGEPAGE);
+    for (int round = 0; round < 200; round++) {
+        RamRun run = {b, g_rand_int_range(rng, 0, PAGES), 0};
+
+        /* Some more pages become data, some are zeroed again: untouched, touched zero and data mix.
+         */
+        for (int i = 0; i < 20; i++) {
+            unsigned p = g_rand_int_range(rng, 0, PAGES), n = g_rand_int_range(rng, 1, 8);
+
+            for (; n-- && p < PAGES; p++) {
+                data[p] = g_rand_boolean(rng);
+                b->host[p * 4096 + g_rand_int_range(rng, 0, 4096)] = 1;
+                if (!data[p]) {
+                    memset(b->host + p * 4096, 0, 4096);
+                }
+            }
+        }
+        ram_zero_forget(z);
+        run.count = g_rand_int_range(rng, 1, PAGES - run.first + 1);
+        while (run.count) {
+            uint64_t max_zero = g_rand_int_range(rng, 1, 400);
+            uint64_t max_data = g_rand_int_range(rng, 1, 40), n;
+            bool zero;
+
+            n = ram_zero_split(z, &run, max_zero, max_data, &zero);
+            g_assert_cmpuint(n, >, 0);
+            g_assert_cmpuint(n, <=, run.count);
+            g_assert_cmpuint(n, <=, zero ? max_zero : max_data);
+            for (uint64_t i = 0; i < n; i++) {
+                g_assert_true(data[run.first + i] == !zero);
+            }
+            if (n < (zero ? max_zero : max_data) && n < run.count) {
+                g_assert_true(data[run.first + n] == zero);
+            }
+            run.first += n;
+            run.count -= n;
+        }
+    }
+    g_rand_free(rng);
+    ram_block_free(b);
+    ram_list_free(list);
+}
+
+/* Untouched memory is told without touching it, and stale knowledge is dropped when asked to. */
+static void test_split_untouched(void)
+{
+    RAMList *list = ram_list_new();
+    RAMBlock *b = ram_block_new_anon(list, "b", PAGES * 4096, RAM_MIGRATABLE, NULL);
+    g_autofree RamZero *z = g_new0(RamZero, 1);
+    g_autofree unsigned char *resident = g_malloc(PAGES);
+    RamRun run = {b, 0, PAGES};
+    bool zero;
+
+    g_assert_cmpuint(ram_zero_split(z, &run, 1 << 20, 512, &zero), ==, PAGES);
+    g_assert_true(zero);
+    g_assert_cmpint(mincore(b->host, PAGES * 4096, resident), ==, 0);
+    for (unsigned i = 0; i < PAGES; i++) {
+        g_assert_cmpuint(resident[i] & 1, ==, 0);
+    }
+    b->host[100 * 4096] = 1;
+    ram_zero_forget(z);
+    run.first = 100;
+    run.count = 1;
+    g_assert_cmpuint(ram_zero_split(z, &run, 1 << 20, 512, &zero), ==, 1);
+    g_assert_false(zero);
+    z->off = true;
+    run.first = 0;
+    run.count = 100;
+    g_assert_cmpuint(ram_zero_split(z, &run, 1 << 20, 512, &zero), ==, 100);
+    g_assert_false(zero);
+    ram_block_free(b);
+    ram_list_free(list);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add("/ram-scan/dirty-map", Fixture, NULL, set_up, test_dirty_map, tear_down);
+    g_test_add("/ram-scan/model", Fixture, NULL, set_up, test_scan_model, tear_down);
+    g_test_add_func("/ram-scan/split-model", test_split_model);
+    g_test_add_func("/ram-scan/split-untouched", test_split_untouched);
+    return g_test_run();
+}
