@@ -37,10 +37,16 @@ typedef struct {
 /* Sources of mip.SEIP; the visible bit is their OR. */
 enum { RV_SEIP_LINE = 1, RV_SEIP_SOFTWARE = 2 };
 
+/* Named as on the wire; reading = ticks now - prev + val. */
 typedef struct {
-    uint64_t val, valh, prev, prevh;
-    uint8_t started;
+    uint64_t mhpmcounter_val, mhpmcounterh_val, mhpmcounter_prev, mhpmcounterh_prev;
+    bool started;
 } PMUCounter;
+
+typedef struct {
+    uint64_t addr_reg;
+    uint8_t cfg_reg;
+} PMPEntry;
 
 /* Fields that travel have the wire's width and order where that costs nothing (spec 81 section 10).
  */
@@ -76,8 +82,9 @@ struct CPURISCVState {
     uint8_t miprio[64], siprio[64], hviprio[64];
 
     /* PMP */
-    uint64_t pmpaddr[RV_PMP_ENTRIES];
-    uint8_t pmpcfg[RV_PMP_ENTRIES];
+    struct {
+        PMPEntry pmp[RV_PMP_ENTRIES];
+    } pmp_state;
     /* Derived: first and last byte of each entry that is on, base > last when it is off or empty.
      */
     struct {
@@ -97,6 +104,7 @@ struct CPURISCVState {
 
     uint32_t halted;            /* in WFI */
     uint32_t interrupt_request; /* wire only */
+    bool crash_occurred;        /* carried for the peer: its guest panicked */
     int32_t exception_index;    /* latched exception, -1 none */
 
     /* Bit 0/1: the TLBs may hold pieces of a superpage of the lower/upper half of the address

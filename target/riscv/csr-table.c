@@ -351,7 +351,7 @@ static void write_pmpcfg(RISCVCPU *cpu, const CsrRow *row, unsigned csr, uint64_
 
 static uint64_t read_pmpaddr(const RISCVCPU *cpu, const CsrRow *row, unsigned csr)
 {
-    return cpu->env.pmpaddr[csr - CSR_PMPADDR0];
+    return cpu->env.pmp_state.pmp[csr - CSR_PMPADDR0].addr_reg;
 }
 
 static void write_pmpaddr(RISCVCPU *cpu, const CsrRow *row, unsigned csr, uint64_t v, uint64_t mask)

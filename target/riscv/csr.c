@@ -76,11 +76,12 @@ uint64_t riscv_counter_read(const CPURISCVState *env, unsigned index)
 {
     const PMUCounter *c = &env->pmu_ctrs[index];
 
-    return counter_runs(env, index) ? env->icount - c->prev + c->val : c->val;
+    return counter_runs(env, index) ? env->icount - c->mhpmcounter_prev + c->mhpmcounter_val
+                                    : c->mhpmcounter_val;
 }
 
 void riscv_counter_write(CPURISCVState *env, unsigned index, uint64_t value)
 {
-    env->pmu_ctrs[index].val = value;
-    env->pmu_ctrs[index].prev = env->icount;
+    env->pmu_ctrs[index].mhpmcounter_val = value;
+    env->pmu_ctrs[index].mhpmcounter_prev = env->icount;
 }

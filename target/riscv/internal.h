@@ -63,6 +63,9 @@ void riscv_pmpaddr_write(RISCVCPU *cpu, unsigned index, uint64_t value);
 void riscv_tlb_flush_translated(RISCVCPU *cpu);
 void riscv_tlb_flush_page(RISCVCPU *cpu, uint64_t vaddr);
 
+/* vmstate.c: sections cpu_common (opaque: CPURISCVState) and cpu (opaque: RISCVCPU). */
+extern const VMStateDescription riscv_vmstate_cpu_common, riscv_vmstate_cpu;
+
 /* csr-table.c */
 typedef struct CsrRow CsrRow;
 struct CsrRow {

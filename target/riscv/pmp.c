@@ -9,11 +9,11 @@ void riscv_pmp_update(CPURISCVState *env)
 {
     env->pmp_on = 0;
     for (unsigned i = 0; i < RV_PMP_ENTRIES; i++) {
-        uint64_t a = env->pmpaddr[i] & PMPADDR_BITS;
-        uint64_t below = i ? (env->pmpaddr[i - 1] & PMPADDR_BITS) << 2 : 0;
+        uint64_t a = env->pmp_state.pmp[i].addr_reg & PMPADDR_BITS;
+        uint64_t below = i ? (env->pmp_state.pmp[i - 1].addr_reg & PMPADDR_BITS) << 2 : 0;
         uint64_t base = 1, last = 0, span;
 
-        switch (PMP_A(env->pmpcfg[i])) {
+        switch (PMP_A(env->pmp_state.pmp[i].cfg_reg)) {
         case PMP_TOR:
             if (a << 2 > below) {
                 base = below;
@@ -32,7 +32,7 @@ void riscv_pmp_update(CPURISCVState *env)
         }
         env->pmp_range[i].base = base;
         env->pmp_range[i].last = last;
-        env->pmp_on |= PMP_A(env->pmpcfg[i]) ? 1u << i : 0;
+        env->pmp_on |= PMP_A(env->pmp_state.pmp[i].cfg_reg) ? 1u << i : 0;
     }
 }
 
@@ -55,10 +55,10 @@ static unsigned entry_perms(const CPURISCVState *env, int i, uint64_t priv)
     if (i < 0) {
         return priv == PRV_M ? PMP_RWX : 0;
     }
-    if (priv == PRV_M && !(env->pmpcfg[i] & PMP_L)) {
+    if (priv == PRV_M && !(env->pmp_state.pmp[i].cfg_reg & PMP_L)) {
         return PMP_RWX;
     }
-    return env->pmpcfg[i] & PMP_RWX;
+    return env->pmp_state.pmp[i].cfg_reg & PMP_RWX;
 }
 
 bool riscv_pmp_check(const CPURISCVState *env, hwaddr addr, unsigned size, RISCVAccess access,
@@ -101,7 +101,7 @@ uint64_t riscv_pmpcfg_read(const CPURISCVState *env, unsigned reg)
     uint64_t v = 0;
 
     for (unsigned i = 0; i < 8; i++) {
-        v |= (uint64_t)env->pmpcfg[reg * 4 + i] << (i * 8);
+        v |= (uint64_t)env->pmp_state.pmp[reg * 4 + i].cfg_reg << (i * 8);
     }
     return v;
 }
@@ -109,7 +109,7 @@ uint64_t riscv_pmpcfg_read(const CPURISCVState *env, unsigned reg)
 void riscv_pmpcfg_write(RISCVCPU *cpu, unsigned reg, uint64_t value)
 {
     for (unsigned i = 0; i < 8; i++) {
-        uint8_t *cfg = &cpu->env.pmpcfg[reg * 4 + i];
+        uint8_t *cfg = &cpu->env.pmp_state.pmp[reg * 4 + i].cfg_reg;
 
         if (!(*cfg & PMP_L)) {
             *cfg = value >> (i * 8);
@@ -120,12 +120,13 @@ void riscv_pmpcfg_write(RISCVCPU *cpu, unsigned reg, uint64_t value)
 
 void riscv_pmpaddr_write(RISCVCPU *cpu, unsigned index, uint64_t value)
 {
-    const uint8_t *cfg = &cpu->env.pmpcfg[index];
+    PMPEntry *entry = &cpu->env.pmp_state.pmp[index];
     /* A locked TOR entry locks its lower bound, which is the register before it. */
-    bool next_locks = index + 1 < RV_PMP_ENTRIES && cfg[1] & PMP_L && PMP_A(cfg[1]) == PMP_TOR;
+    bool next_locks = index + 1 < RV_PMP_ENTRIES && entry[1].cfg_reg & PMP_L &&
+                      PMP_A(entry[1].cfg_reg) == PMP_TOR;
 
-    if (!(*cfg & PMP_L) && !next_locks) {
-        cpu->env.pmpaddr[index] = value;
+    if (!(entry->cfg_reg & PMP_L) && !next_locks) {
+        entry->addr_reg = value;
         changed(cpu);
     }
 }
