@@ -3,14 +3,28 @@
 #include "hw/device.h"
 #include "hw/boards.h"
 
+/* ---- machine "none": nothing but what the monitor needs ---- */
+
+static bool none_init(Machine *m, GError **errp)
+{
+    return true;
+}
+
+static void none_reset(Machine *m)
+{
+    devices_reset_all(m);
+}
+
 static const MachineClass none_class = {
     .name = "none",
     .desc = "empty machine",
     .max_cpus = 1,
-    .default_cpu = "rv64",
-    .default_ram_id = "ram",
-    .default_ram_size = 0,
+    .init = none_init,
+    .done = none_init,
+    .reset = none_reset,
 };
+
+/* ---- all machines ---- */
 
 static const MachineClass *const machine_classes[] = {&none_class, &virt_machine_class, NULL};
 

@@ -21,7 +21,7 @@ typedef struct MachineClass {
     const char *desc;
     unsigned max_cpus;
     const char *default_cpu;
-    const char *default_ram_id; /* "riscv_virt_board.ram" */
+    const char *default_ram_id; /* "riscv_virt_board.ram"; NULL: no RAM of its own */
     uint64_t default_ram_size;
     /* Check and store a -machine property this board owns; false and *known=false: not one of ours.
      */
@@ -42,7 +42,8 @@ typedef struct MachineClass {
 typedef struct {
     void (*reset_request)(void *opaque);
     void (*shutdown_request)(void *opaque, bool panic, int exit_code);
-    /* A disk error with rerror/werror=stop: stop the VM from the main loop, state io-error; optional. */
+    /* A disk error with rerror/werror=stop: stop the VM from the main loop, state io-error;
+     * optional. */
     void (*io_error_request)(void *opaque);
     void *opaque;
 } MachineRequests;
