@@ -3,9 +3,6 @@
  */
 #include "device-internal.h"
 
-#pragma weak vmstate_register
-#pragma weak savevm_unregister
-
 typedef struct {
     Machine *machine;
     char *id;

@@ -17,7 +17,6 @@
 #include "hw/timer/aclint-mtimer.h"
 #include "util/cutils.h"
 
-#pragma weak riscv_cpu_register_vmstate
 #pragma weak net_list_user_count
 
 #define MIP_SEIP 9
