@@ -74,7 +74,9 @@ FlatView *flat_view_new(const GPtrArray *regions)
     }
     view = g_malloc(sizeof(FlatView) + out->len * sizeof(FlatRange));
     view->n = out->len;
-    memcpy(view->ranges, out->data, out->len * sizeof(FlatRange));
+    for (guint i = 0; i < out->len; i++) {
+        view->ranges[i] = g_array_index(out, FlatRange, i);
+    }
     return view;
 }
 

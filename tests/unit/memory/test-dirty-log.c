@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <pthread.h>
 #include "memory/dirty-log.h"
 #include "memory/softtlb.h"
 #include "util/lock.h"
@@ -81,7 +82,7 @@ static void test_clients(Fixture *fx, gconstpointer data)
 
 typedef struct {
     Fixture *fx;
-    GMutex run; /* held while between two safe points */
+    pthread_mutex_t run; /* held while between two safe points */
     bool may_write[PAGES];
     unsigned index, stop;
 } Writer;
@@ -93,7 +94,7 @@ static gpointer writer_thread(gpointer data)
     GRand *rng = g_rand_new_with_seed(w->index);
 
     while (!__atomic_load_n(&w->stop, __ATOMIC_RELAXED)) {
-        g_mutex_lock(&w->run);
+        pthread_mutex_lock(&w->run);
         for (int i = 0; i < 50; i++) {
             unsigned page = g_rand_int_range(rng, 0, PAGES);
             uint64_t *word = (uint64_t *)(b->host + page * 4096 + w->index * 8);
@@ -104,7 +105,7 @@ static gpointer writer_thread(gpointer data)
                 w->may_write[page] = dirty_log_page_is_dirty(b, page);
             }
         }
-        g_mutex_unlock(&w->run);
+        pthread_mutex_unlock(&w->run);
     }
     g_rand_free(rng);
     return NULL;
@@ -115,9 +116,9 @@ static void drop_permissions(void *opaque)
     Writer *w = opaque;
 
     for (int i = 0; i < WRITERS; i++) {
-        g_mutex_lock(&w[i].run);
+        pthread_mutex_lock(&w[i].run);
         memset(w[i].may_write, 0, sizeof(w[i].may_write));
-        g_mutex_unlock(&w[i].run);
+        pthread_mutex_unlock(&w[i].run);
     }
 }
 
@@ -145,7 +146,7 @@ static void test_no_store_is_lost(Fixture *fx, gconstpointer data)
     for (int i = 0; i < WRITERS; i++) {
         w[i].fx = fx;
         w[i].index = i;
-        g_mutex_init(&w[i].run);
+        pthread_mutex_init(&w[i].run, NULL);
         memset(w[i].may_write, 1, sizeof(w[i].may_write));
     }
     for (int i = 0; i < WRITERS; i++) {
