@@ -58,14 +58,12 @@ static inline bool options_switch(const MigrationOptions *o, MigSwitch s)
 /* The live options of a VM. */
 const MigrationOptions *migration_options(const Migration *m);
 
-/* @list: of MigrationCapabilityStatus. The resulting set is checked as a whole, then taken; all or
- * nothing. */
-bool options_set_caps(MigrationOptions *o, const GPtrArray *list, bool incoming_started,
-                      GError **errp);
-/* @changes: members by parameter name. The merged set is checked, then taken; all or nothing. */
-bool options_set_params(MigrationOptions *o, JsonObject *changes, GError **errp);
-/* Every parameter with its value; the caller owns it. */
-JsonObject *options_params_to_json(const MigrationOptions *o);
+/* @list: of MigrationCapabilityStatus; all or nothing. */
+void options_set_caps(MigrationOptions *o, const GPtrArray *list);
+/* The changes are checked, then taken; all or nothing. */
+bool options_set_params(MigrationOptions *o, const MigrationParameters *changes, GError **errp);
+/* Every parameter with its value; the caller frees it. */
+MigrationParameters *options_get_params(const MigrationOptions *o);
 /* -global migration.NAME=VALUE: a capability, parameter or switch. */
 bool options_set_global(MigrationOptions *o, const char *name, const char *value, GError **errp);
 

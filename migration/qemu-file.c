@@ -30,6 +30,7 @@ struct QEMUFile {
     struct iovec *iov;
     unsigned niov;
     size_t queued; /* bytes in iov */
+    bool lost;     /* some bytes put did not reach the channel */
     uint64_t put;  /* atomic: bytes put so far */
 
     /* rate limit, all atomic */
@@ -158,15 +159,20 @@ static inline void count_put(QEMUFile *f, size_t len)
 
 bool qemu_fflush(QEMUFile *f)
 {
-    GError *err = NULL;
+    if (f->niov) {
+        GError *err = NULL;
 
-    if (f->niov && qemu_file_ok(f) && !io_channel_writev_all(f->ioc, f->iov, f->niov, &err)) {
-        qemu_file_set_error(f, err);
+        if (!qemu_file_ok(f)) {
+            f->lost = true;
+        } else if (!io_channel_writev_all(f->ioc, f->iov, f->niov, &err)) {
+            f->lost = true;
+            qemu_file_set_error(f, err);
+        }
+        f->niov = 0;
+        f->queued = 0;
+        f->staged = 0;
     }
-    f->niov = 0;
-    f->queued = 0;
-    f->staged = 0;
-    return qemu_file_ok(f);
+    return !f->lost;
 }
 
 static inline void queue_piece(QEMUFile *f, const void *base, size_t len)

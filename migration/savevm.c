@@ -170,14 +170,3 @@ void savevm_cleanup(const SaveStateList *list)
         }
     }
 }
-
-bool savevm_unplug_pending(const SaveStateList *list)
-{
-    SAVEVM_FOREACH(se, list)
-    {
-        if (se->vmsd && se->vmsd->dev_unplug_pending && se->vmsd->dev_unplug_pending(se->opaque)) {
-            return true;
-        }
-    }
-    return false;
-}

@@ -72,7 +72,5 @@ bool savevm_complete_live(const SaveContext *c, GError **errp);
 bool savevm_complete_devices(const SaveContext *c, VMDescWriter *desc, GError **errp);
 /* Main thread, big lock: always, whatever happened. */
 void savevm_cleanup(const SaveStateList *list);
-/* Is a device's unplug still to come (wait-unplug)? Big lock. */
-bool savevm_unplug_pending(const SaveStateList *list);
 
 #endif

@@ -29,7 +29,8 @@ typedef struct MigrationCounters {
     uint64_t dirty_sync_bytes; /* dirty bytes found by the last sync */
     uint64_t throttle_percent;
     /* Written by the migration thread at each window end. */
-    uint64_t mbps_milli; /* 10^3 bit/s, so that it stays an integer */
+    uint64_t channel_bytes; /* everything put into the main channel */
+    uint64_t mbps_milli;    /* 10^3 bit/s, so that it stays an integer */
     uint64_t pages_per_second;
     uint64_t bandwidth;         /* bytes per second used for decisions */
     uint64_t expected_downtime; /* ms */
@@ -59,5 +60,28 @@ MigrationCounters *migration_counters(Migration *m);
  * Migration thread.
  */
 void migration_note_pass(Migration *m, uint64_t dirty_bytes);
+
+/* ---- pace of the outgoing side; migration thread ---- */
+
+/* A window of the rate limit and of all rates shown (spec 10 section 15). */
+typedef struct {
+    int64_t start_us;
+    uint64_t start_bytes, start_pages;
+} RateWindow;
+
+#define RATE_WINDOW_US 100000
+
+/* Begin the first window. */
+void stats_start(MigrationState *s);
+/* Call every loop turn: when the window is over, take its figures and begin the next. */
+void stats_update(MigrationState *s);
+/* Bytes per second the channel is worth right now; measured from the first byte on, 0: nothing
+ * known yet. */
+uint64_t stats_bandwidth(MigrationState *s);
+/* Forget the window and freeze the totals; any outcome. */
+void stats_finish(MigrationState *s);
+
+/* What query-migrate says about @s, by its status. Big lock. */
+void stats_fill_info(MigrationState *s, MigrationInfo *info);
 
 #endif

@@ -46,7 +46,9 @@ void qemu_put_buffer(QEMUFile *f, const void *buf, size_t len);
 void qemu_put_counted_string(QEMUFile *f, const char *s);
 /* Queue @len bytes at @buf by reference; valid until the next flush. Neighbours are merged. */
 void qemu_put_buffer_ref(QEMUFile *f, const void *buf, size_t len);
-/* Everything to the channel; false if the file has failed. */
+/* Everything to the channel. True iff the channel has accepted every byte put so far: the commit of
+ * a migration hangs on it, so a shutdown by another thread afterwards does not turn it into false.
+ */
 bool qemu_fflush(QEMUFile *f);
 /* Bytes put so far, flushed or not. */
 uint64_t qemu_file_transferred(QEMUFile *f);

@@ -84,7 +84,6 @@ struct VMStateDescription {
     bool (*pre_save)(void *opaque, GError **errp);
     void (*post_save)(void *opaque);
     bool (*needed)(void *opaque); /* false: whole section or subsection omitted */
-    bool (*dev_unplug_pending)(void *opaque);
     const VMStateField *fields;                   /* ends with VMSTATE_END_OF_LIST() */
     const VMStateDescription *const *subsections; /* NULL-terminated, or NULL */
 };

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The migration subsystem of one VM, as its own files see it.
+ */
+#ifndef GODWIT_MIGRATION_CORE_H
+#define GODWIT_MIGRATION_CORE_H
+
+#include "migration/globalstate.h"
+#include "migration/options.h"
+#include "migration/ram/ram.h"
+#include "migration/recorder.h"
+#include "migration/savevm.h"
+#include "migration/stats.h"
+
+struct Migration {
+    MigrationHost *host;
+    SaveStateList *savevm;
+    MigrationOptions options;
+    GPtrArray *blockers; /* MigrationBlocker */
+    GlobalState global_state;
+    RamState *ram;
+    MigrationCounters counters;
+    Recorder *source_record, *destination_record;
+    MigrationState *outgoing;         /* the current one, or the last; NULL: never */
+    MigrationIncomingState *incoming; /* NULL: -incoming was not given */
+};
+
+struct MigrationBlocker {
+    char *reason;
+};
+
+/* Emit MIGRATION if the events capability is on. Any thread. */
+void migration_emit_status(Migration *m, MigrationStatus status);
+/* Why this VM cannot migrate; GPtrArray of strings, NULL if it can. Big lock. */
+GPtrArray *migration_blocked_reasons(Migration *m);
+/* The -global switches decide. */
+SaveContext migration_save_context(Migration *m, QEMUFile *f);
+
+/* The "ram" section, registered. */
+RamState *migration_ram_new(Migration *m);
+
+/* Join @thread, which may be waiting for the big lock that the caller holds. */
+void migration_join(GThread *thread);
+
+#endif

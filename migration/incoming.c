@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The incoming state machine:
+ *
+ *   none -> setup (listening) -> active -> completed
+ *                    |             |
+ *                    +-------------+-----> failed
+ *
+ * Until EOF was parsed the guest is the source's. Then, in this order: tell the source (a failure
+ * here still leaves it the guest), take the images, run.
+ */
+#include "migration/incoming.h"
+#include "migration/loadvm.h"
+#include "migration/return-path.h"
+#include "util/lock.h"
+#include "util/log.h"
+
+LOG_CATEGORY(migration_incoming)
+
+struct MigrationIncomingState {
+    Migration *m;
+    MigrationHost *host;
+    int status; /* atomic, MigrationStatus */
+
+    /* Main thread. */
+    TransportListener *listener;
+    GPtrArray *addresses; /* of SocketAddress, while listening */
+    bool exit_on_error;
+    GThread *thread;
+    GSource *finish; /* the scheduled end */
+    bool finished;
+
+    QEMUFile *file;                /* main thread, before and after the incoming thread runs */
+    ReturnPathWriter *return_path; /* incoming thread */
+
+    GMutex lock; /* protects error */
+    GError *error;
+};
+
+MigrationStatus incoming_status(const MigrationIncomingState *mis)
+{
+    return __atomic_load_n(&mis->status, __ATOMIC_ACQUIRE);
+}
+
+static uint64_t received(MigrationIncomingState *mis)
+{
+    return mis->file ? qemu_file_offset(mis->file) : 0;
+}
+
+/* One thread at a time owns the status: main until the incoming thread starts, and again after it.
+ */
+static void set_status(MigrationIncomingState *mis, MigrationStatus status)
+{
+    __atomic_store_n(&mis->status, status, __ATOMIC_RELEASE);
+    trace(migration_incoming, "destination %s", MigrationStatus_str(status));
+    recorder_phase(mis->m->destination_record, MigrationStatus_str(status), received(mis));
+    migration_emit_status(mis->m, status);
+}
+
+static void fail(MigrationIncomingState *mis, GError *err)
+{
+    recorder_error(mis->m->destination_record, err->message);
+    g_mutex_lock(&mis->lock);
+    if (mis->error) {
+        g_error_free(err);
+    } else {
+        mis->error = err;
+    }
+    g_mutex_unlock(&mis->lock);
+}
+
+/* ---- commands of the source ---- */
+
+static bool source_opens_return_path(void *opaque, GError **errp)
+{
+    MigrationIncomingState *mis = opaque;
+    QIOChannel *ioc = qemu_file_channel(mis->file);
+
+    if (!io_channel_has_feature(ioc, IO_FEATURE_BIDIRECTIONAL)) {
+        error_setg(errp, "The source asks for a return path, but channel '%s' is one-way",
+                   io_channel_name(ioc));
+        return false;
+    }
+    if (!mis->return_path) {
+        mis->return_path = return_path_writer_new(ioc);
+    }
+    return true;
+}
+
+static bool source_pings(void *opaque, uint32_t cookie, GError **errp)
+{
+    MigrationIncomingState *mis = opaque;
+
+    if (!mis->return_path) {
+        error_setg(errp, "Ping 0x%x without a return path to answer on", cookie);
+        return false;
+    }
+    return return_path_pong(mis->return_path, cookie, errp);
+}
+
+/* ---- the incoming thread ---- */
+
+/* The state the guest shall have here (spec 10 section 14.3). */
+static RunState final_runstate(MigrationIncomingState *mis)
+{
+    const GlobalState *gs = &mis->m->global_state;
+
+    if (gs->received && gs->received_state != RUN_STATE_RUNNING) {
+        return gs->received_state;
+    }
+    return mis->host->ops->autostart(mis->host) ? RUN_STATE_RUNNING : RUN_STATE_PAUSED;
+}
+
+static RunState activate_images(MigrationIncomingState *mis, RunState state)
+{
+    GError *err = NULL;
+
+    if (state != RUN_STATE_RUNNING &&
+        options_cap(&mis->m->options, MIGRATION_CAPABILITY_LATE_BLOCK_ACTIVATE)) {
+        return state; /* `cont` does it */
+    }
+    if (!mis->host->ops->block_activate(mis->host, &err)) {
+        error_report("The guest stays paused, its disk images cannot be opened: %s", err->message);
+        recorder_error(mis->m->destination_record, err->message);
+        g_error_free(err);
+        return RUN_STATE_PAUSED;
+    }
+    return state;
+}
+
+static bool take_guest(MigrationIncomingState *mis, GError **errp)
+{
+    int64_t start = g_get_monotonic_time();
+    RunState state;
+
+    BQL_LOCK_GUARD();
+    if (mis->return_path && !return_path_accept(mis->return_path, errp)) {
+        return false;
+    }
+    state = activate_images(mis, final_runstate(mis));
+    if (state == RUN_STATE_RUNNING) {
+        mis->host->ops->vm_start(mis->host);
+    } else {
+        mis->host->ops->set_runstate(mis->host, state);
+    }
+    recorder_switchover(mis->m->destination_record, "guest taken over", received(mis),
+                        g_get_monotonic_time() - start);
+    if (mis->host->ops->announce_self) {
+        mis->host->ops->announce_self(mis->host);
+    }
+    set_status(mis, MIGRATION_STATUS_COMPLETED);
+    return true;
+}
+
+static gboolean finish_in_main_loop(gpointer opaque);
+
+static gpointer incoming_thread(gpointer opaque)
+{
+    MigrationIncomingState *mis = opaque;
+    bool suppressed = mis->host->ops->suppress_vmdesc && mis->host->ops->suppress_vmdesc(mis->host);
+    LoadContext c = {
+        .m = mis->m,
+        .f = mis->file,
+        .open_return_path = source_opens_return_path,
+        .ping = source_pings,
+        .opaque = mis,
+    };
+    GError *err = NULL;
+
+    if (loadvm_begin(&c, &err) && loadvm_items(&c, &err) && take_guest(mis, &err)) {
+        if (!suppressed) {
+            loadvm_trailer(&c);
+        }
+    } else {
+        if (mis->return_path) {
+            return_path_refuse(mis->return_path, err->message);
+        }
+        fail(mis, err);
+    }
+    g_source_set_priority(mis->finish, G_PRIORITY_HIGH);
+    g_source_set_callback(mis->finish, finish_in_main_loop, mis, NULL);
+    g_source_attach(mis->finish, NULL);
+    return NULL;
+}
+
+/* ---- the end: one way out ---- */
+
+static void stop_listening(MigrationIncomingState *mis)
+{
+    transport_listener_free(g_steal_pointer(&mis->listener));
+    g_clear_pointer(&mis->addresses, g_ptr_array_unref);
+}
+
+static void incoming_finish(MigrationIncomingState *mis)
+{
+    if (mis->finished) {
+        return;
+    }
+    mis->finished = true;
+    if (mis->thread) {
+        migration_join(g_steal_pointer(&mis->thread));
+    }
+    g_source_destroy(mis->finish);
+    stop_listening(mis);
+    return_path_writer_free(g_steal_pointer(&mis->return_path));
+    if (mis->error) {
+        set_status(mis, MIGRATION_STATUS_FAILED);
+    }
+    qemu_fclose(g_steal_pointer(&mis->file), NULL);
+    loadvm_cleanup(mis->m);
+    if (mis->error) {
+        error_report("load of migration failed: %s", mis->error->message);
+        if (mis->exit_on_error) {
+            mis->host->ops->exit_failed(mis->host);
+        }
+    }
+}
+
+static gboolean finish_in_main_loop(gpointer opaque)
+{
+    incoming_finish(opaque);
+    return G_SOURCE_REMOVE;
+}
+
+void incoming_shutdown(MigrationIncomingState *mis)
+{
+    mis->exit_on_error = false; /* we are leaving already */
+    stop_listening(mis);
+    if (mis->thread) {
+        qemu_file_shutdown(mis->file);
+        incoming_finish(mis);
+    }
+}
+
+/* ---- listening ---- */
+
+static void accepted(TransportListener *l, QIOChannel *ioc, uint32_t magic, void *opaque)
+{
+    MigrationIncomingState *mis = opaque;
+
+    if (mis->file || mis->finished) {
+        warn_report("Extra incoming migration connection; ignoring");
+        io_channel_close(ioc, NULL);
+        g_object_unref(ioc);
+        return;
+    }
+    if (magic && magic != STREAM_MAGIC) {
+        /* Whoever this is, it is not a migration: wait for the one that is, if the transport can.
+         */
+        if (!transport_listener_reject(l, ioc, "Not a migration stream")) {
+            GError *err = NULL;
+
+            error_setg(&err, "Not a migration stream");
+            fail(mis, err);
+            incoming_finish(mis);
+        }
+        return;
+    }
+    incoming_run_on(mis, ioc);
+    g_object_unref(ioc);
+}
+
+void incoming_run_on(MigrationIncomingState *mis, QIOChannel *ioc)
+{
+    io_channel_set_blocking(ioc, true, NULL);
+    io_channel_set_delay(ioc, false);
+    mis->file = qemu_file_new_input(ioc);
+    set_status(mis, MIGRATION_STATUS_ACTIVE);
+    mis->thread = g_thread_new("incoming", incoming_thread, mis);
+}
+
+bool incoming_listen(MigrationIncomingState *mis, const MigrationTransport *t, bool exit_on_error,
+                     GError **errp)
+{
+    TransportAcceptor acceptor = {.accept = accepted, .opaque = mis};
+
+    recorder_restart(mis->m->destination_record);
+    mis->listener = transport_listen(t, mis->host, 1, &acceptor, errp);
+    if (!mis->listener) {
+        return false;
+    }
+    mis->exit_on_error = exit_on_error;
+    mis->addresses = transport_listener_addresses(mis->listener);
+    recorder_note(mis->m->destination_record, transport_name(t));
+    set_status(mis, MIGRATION_STATUS_SETUP);
+    return true;
+}
+
+bool incoming_has_started(const MigrationIncomingState *mis)
+{
+    return incoming_status(mis) != MIGRATION_STATUS_NONE;
+}
+
+void incoming_fill_info(MigrationIncomingState *mis, MigrationInfo *info)
+{
+    MigrationStatus status = incoming_status(mis);
+
+    if (status == MIGRATION_STATUS_NONE) {
+        return;
+    }
+    info->has_status = true;
+    info->status = status;
+    if (mis->addresses) {
+        info->socket_address = qapi_list_new_SocketAddress();
+        for (unsigned i = 0; i < mis->addresses->len; i++) {
+            g_ptr_array_add(info->socket_address,
+                            qapi_clone_SocketAddress(g_ptr_array_index(mis->addresses, i)));
+        }
+    }
+    g_mutex_lock(&mis->lock);
+    if (mis->error) {
+        info->error_desc = g_strdup(mis->error->message);
+    }
+    g_mutex_unlock(&mis->lock);
+}
+
+MigrationIncomingState *incoming_new(Migration *m)
+{
+    MigrationIncomingState *mis = g_new0(MigrationIncomingState, 1);
+
+    mis->m = m;
+    mis->host = m->host;
+    mis->status = MIGRATION_STATUS_NONE;
+    mis->finish = g_idle_source_new();
+    g_mutex_init(&mis->lock);
+    return mis;
+}
+
+void incoming_free(MigrationIncomingState *mis)
+{
+    if (mis) {
+        g_source_unref(mis->finish);
+        g_clear_error(&mis->error);
+        g_mutex_clear(&mis->lock);
+        g_free(mis);
+    }
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The load side of a stream (spec 10 sections 1, 2.4, 10). Incoming thread, big lock not held.
+ */
+#ifndef GODWIT_MIGRATION_LOADVM_H
+#define GODWIT_MIGRATION_LOADVM_H
+
+#include "migration/core.h"
+
+typedef struct {
+    Migration *m;
+    QEMUFile *f;
+    /* COMMAND items this reader obeys; NULL: none (snapshots). */
+    bool (*open_return_path)(void *opaque, GError **errp);
+    bool (*ping)(void *opaque, uint32_t cookie, GError **errp);
+    void *opaque;
+} LoadContext;
+
+/* Header and configuration, then load_setup of the live handlers. */
+bool loadvm_begin(const LoadContext *c, GError **errp);
+/* Items up to and including EOF. Errors name section and offset. */
+bool loadvm_items(const LoadContext *c, GError **errp);
+/* What follows EOF: read and forget. Never fails: the guest is ours already. */
+void loadvm_trailer(const LoadContext *c);
+/* load_cleanup of the live handlers; main thread, big lock. */
+void loadvm_cleanup(Migration *m);
+
+#endif

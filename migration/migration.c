@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The outgoing state machine (docs/devel/migration.md has the picture):
+ *
+ *   none -> setup -> active -> [pre-switchover] -> device -> completed
+ *             |         |             |              |
+ *             +---------+------+------+--------------+--> failing   -> failed
+ *                              +------------------------> cancelling -> cancelled
+ *
+ * A status changes by compare-and-swap, so of "failed", "cancelled" and "went on" exactly one wins.
+ */
+#include "migration/outgoing.h"
+#include "migration/configuration.h"
+#include "util/lock.h"
+#include "util/log.h"
+
+LOG_CATEGORY(migration)
+
+/* ---- status ---- */
+
+bool outgoing_set_status(MigrationState *s, MigrationStatus from, MigrationStatus to)
+{
+    int expected = from;
+
+    if (!__atomic_compare_exchange_n(&s->status, &expected, to, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE)) {
+        return false;
+    }
+    trace(migration, "source %s -> %s", MigrationStatus_str(from), MigrationStatus_str(to));
+    recorder_phase(s->m->source_record, MigrationStatus_str(to),
+                   stat_get(&s->m->counters.channel_bytes));
+    migration_emit_status(s->m, to);
+    return true;
+}
+
+bool outgoing_is_running(const MigrationState *s)
+{
+    switch (outgoing_status(s)) {
+    case MIGRATION_STATUS_SETUP:
+    case MIGRATION_STATUS_ACTIVE:
+    case MIGRATION_STATUS_PRE_SWITCHOVER:
+    case MIGRATION_STATUS_DEVICE:
+    case MIGRATION_STATUS_CANCELLING:
+    case MIGRATION_STATUS_FAILING:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* From any state that is still at work. False: it had ended, or somebody else was first. */
+static bool leave_work(MigrationState *s, MigrationStatus to)
+{
+    static const MigrationStatus working[] = {MIGRATION_STATUS_SETUP, MIGRATION_STATUS_ACTIVE,
+                                              MIGRATION_STATUS_PRE_SWITCHOVER,
+                                              MIGRATION_STATUS_DEVICE};
+
+    for (;;) {
+        MigrationStatus now = outgoing_status(s);
+        bool at_work = false;
+
+        for (unsigned i = 0; i < ARRAY_SIZE(working); i++) {
+            at_work |= working[i] == now;
+        }
+        if (!at_work) {
+            return false;
+        }
+        if (outgoing_set_status(s, now, to)) {
+            return true;
+        }
+    }
+}
+
+/* ---- errors and waking ---- */
+
+void migration_fail(MigrationState *s, GError *err)
+{
+    g_mutex_lock(&s->lock);
+    if (s->error || s->cancelled) {
+        g_error_free(err);
+    } else {
+        recorder_error(s->m->source_record, err->message);
+        s->error = err;
+    }
+    g_cond_broadcast(&s->wake);
+    g_mutex_unlock(&s->lock);
+}
+
+bool migration_interrupted(MigrationState *s, GError **errp)
+{
+    bool stop;
+
+    g_mutex_lock(&s->lock);
+    stop = s->cancelled || s->error;
+    if (s->cancelled) {
+        error_setg(errp, "Migration was cancelled");
+    } else if (s->error) {
+        g_propagate_error(errp, g_error_copy(s->error));
+    }
+    g_mutex_unlock(&s->lock);
+    return stop;
+}
+
+char *outgoing_error(MigrationState *s)
+{
+    char *text;
+
+    g_mutex_lock(&s->lock);
+    text = s->peer_error && s->error ? g_strdup(s->peer_error->message)
+           : s->error                ? g_strdup(s->error->message)
+                                     : NULL;
+    g_mutex_unlock(&s->lock);
+    return text;
+}
+
+/* ---- return path ---- */
+
+static void peer_pong(void *opaque, uint32_t cookie)
+{
+    MigrationState *s = opaque;
+
+    if (cookie != STREAM_HELLO && (cookie & STREAM_HELLO_ANSWER_MASK) == STREAM_HELLO_ANSWER) {
+        g_mutex_lock(&s->lock);
+        s->peer_features = cookie & ~STREAM_HELLO_ANSWER_MASK;
+        g_mutex_unlock(&s->lock);
+        recorder_note(s->m->source_record, "the destination is a Godwit");
+    }
+}
+
+static void peer_done(void *opaque, bool accepted, GError *err, bool explained)
+{
+    MigrationState *s = opaque;
+
+    g_mutex_lock(&s->lock);
+    if (accepted && !s->eof_sent) {
+        accepted = false;
+        error_setg(&err, "The destination took the guest before it was offered");
+    }
+    s->peer_accepted = accepted;
+    s->peer_done = true;
+    if (err && explained && !s->cancelled) {
+        s->peer_error = g_error_copy(err);
+    }
+    g_cond_broadcast(&s->wake);
+    g_mutex_unlock(&s->lock);
+    if (!accepted) {
+        migration_fail(s, err);
+        qemu_file_shutdown(s->file); /* the migration thread may be blocked in a write */
+    }
+}
+
+static const ReturnPathEvents return_path_events = {.pong = peer_pong, .done = peer_done};
+
+static void send_command(QEMUFile *f, StreamCommand command, const uint8_t *args, uint16_t len)
+{
+    StreamItem item = {.type = STREAM_COMMAND, .command = command, .command_len = len};
+    uint8_t bytes[STREAM_ITEM_MAX];
+
+    qemu_put_buffer(f, bytes, stream_encode_item(&item, bytes));
+    qemu_put_buffer(f, args, len);
+    qemu_fflush(f);
+}
+
+static void send_ping(QEMUFile *f, uint32_t cookie)
+{
+    uint32_t be = GUINT32_TO_BE(cookie);
+
+    send_command(f, STREAM_CMD_PING, (uint8_t *)&be, sizeof(be));
+}
+
+static bool open_return_path(MigrationState *s, GError **errp)
+{
+    QIOChannel *ioc = qemu_file_channel(s->file);
+
+    if (!io_channel_has_feature(ioc, IO_FEATURE_BIDIRECTIONAL)) {
+        error_setg(errp,
+                   "Channel '%s' has no reverse direction: use a socket or turn the capability "
+                   "'return-path' off",
+                   io_channel_name(ioc));
+        return false;
+    }
+    s->return_path = return_path_reader_start(ioc, &return_path_events, s);
+    send_command(s->file, STREAM_CMD_OPEN_RETURN_PATH, NULL, 0);
+    send_ping(s->file, 1);
+    send_ping(s->file, STREAM_HELLO);
+    return true;
+}
+
+/* ---- the migration thread ---- */
+
+bool outgoing_begin_stream(MigrationState *s, GError **errp)
+{
+    Migration *m = s->m;
+    SaveContext c = migration_save_context(m, s->file);
+    uint8_t header[STREAM_HEADER_SIZE];
+
+    stream_encode_header(header);
+    qemu_put_buffer(s->file, header, sizeof(header));
+    if (options_switch(&m->options, SWITCH_SEND_CONFIGURATION) &&
+        !configuration_save(s->file, m, errp)) {
+        return false;
+    }
+    if (!s->snapshot && options_cap(&m->options, MIGRATION_CAPABILITY_RETURN_PATH) &&
+        !open_return_path(s, errp)) {
+        return false;
+    }
+    BQL_LOCK_GUARD();
+    return savevm_setup(&c, errp);
+}
+
+/* Rate limit used up: sleep to the end of the window, or until something happens. */
+static void wait_for_window(MigrationState *s)
+{
+    int64_t end = s->window.start_us + RATE_WINDOW_US;
+
+    g_mutex_lock(&s->lock);
+    while (!s->cancelled && !s->error && g_cond_wait_until(&s->wake, &s->lock, end)) {
+    }
+    g_mutex_unlock(&s->lock);
+}
+
+static bool iterate(MigrationState *s, GError **errp)
+{
+    SaveContext c = migration_save_context(s->m, s->file);
+
+    for (;;) {
+        if (migration_interrupted(s, errp)) {
+            return false;
+        }
+        if (!qemu_file_rate_exceeded(s->file)) {
+            if (switchover_due(s)) {
+                return true;
+            }
+            if (savevm_iterate(&c, errp) == ITERATE_ERROR) {
+                return false;
+            }
+        } else if (!qemu_file_check(s->file, errp)) {
+            return false;
+        } else {
+            wait_for_window(s);
+        }
+        stats_update(s);
+    }
+}
+
+static bool migrate_guest(MigrationState *s, GError **errp)
+{
+    if (!outgoing_begin_stream(s, errp)) {
+        return false;
+    }
+    if (!outgoing_set_status(s, MIGRATION_STATUS_SETUP, MIGRATION_STATUS_ACTIVE)) {
+        return !migration_interrupted(s, errp);
+    }
+    __atomic_store_n(&s->active_us, g_get_monotonic_time(), __ATOMIC_RELAXED);
+    stats_start(s);
+    return iterate(s, errp) && switchover_run(s, errp);
+}
+
+/* If the channel broke, the destination may just be saying why: its word is worth more than our
+ * broken pipe. */
+static void hear_destination(MigrationState *s)
+{
+    int64_t end = g_get_monotonic_time() + 200 * G_TIME_SPAN_MILLISECOND;
+
+    if (!s->return_path || qemu_file_ok(s->file)) {
+        return;
+    }
+    g_mutex_lock(&s->lock);
+    while (!s->cancelled && !s->peer_done && g_cond_wait_until(&s->wake, &s->lock, end)) {
+    }
+    g_mutex_unlock(&s->lock);
+}
+
+static gboolean finish_in_main_loop(gpointer opaque)
+{
+    outgoing_finish(opaque);
+    return G_SOURCE_REMOVE;
+}
+
+/* The last act of the migration thread, or of whoever failed before there was one. */
+static void schedule_finish(MigrationState *s)
+{
+    g_source_set_priority(s->finish, G_PRIORITY_HIGH);
+    g_source_set_callback(s->finish, finish_in_main_loop, s, NULL);
+    g_source_attach(s->finish, NULL);
+}
+
+static gpointer migration_thread(gpointer opaque)
+{
+    MigrationState *s = opaque;
+    GError *err = NULL;
+
+    if (!migrate_guest(s, &err)) {
+        migration_fail(s, err);
+        leave_work(s, MIGRATION_STATUS_FAILING);
+    }
+    switchover_settle_guest(s);
+    stats_finish(s);
+    hear_destination(s);
+    schedule_finish(s);
+    return NULL;
+}
+
+/* ---- the end: one way out ---- */
+
+static void set_final_status(MigrationState *s)
+{
+    g_autofree char *text = outgoing_error(s);
+
+    if (s->committed) {
+        /* From device; or from cancelling, if that came too late: the destination has the guest. */
+        outgoing_set_status(s, outgoing_status(s), MIGRATION_STATUS_COMPLETED);
+    } else if (!outgoing_set_status(s, MIGRATION_STATUS_CANCELLING, MIGRATION_STATUS_CANCELLED)) {
+        error_report("Migration failed: %s", text ? text : "unknown reason");
+        outgoing_set_status(s, MIGRATION_STATUS_FAILING, MIGRATION_STATUS_FAILED);
+    }
+}
+
+static void close_file(MigrationState *s)
+{
+    GError *err = NULL;
+
+    if (!qemu_fclose(g_steal_pointer(&s->file), &err)) {
+        if (s->snapshot && s->committed) {
+            /* Nobody else has the state: what the file did not take is a failure. */
+            s->committed = false;
+            migration_fail(s, err);
+            leave_work(s, MIGRATION_STATUS_FAILING);
+        } else {
+            g_error_free(err);
+        }
+    }
+}
+
+void outgoing_finish(MigrationState *s)
+{
+    if (s->thread) {
+        migration_join(g_steal_pointer(&s->thread));
+    }
+    g_source_destroy(s->finish);
+    if (s->file) {
+        if (s->return_path) {
+            io_channel_shutdown(qemu_file_channel(s->file), IO_SHUTDOWN_READ);
+            return_path_reader_join(g_steal_pointer(&s->return_path));
+        }
+        close_file(s);
+    }
+    savevm_cleanup(s->m->savevm);
+    set_final_status(s);
+}
+
+/* Before there is a thread: the guest was never touched. */
+static void fail_early(MigrationState *s, GError *err)
+{
+    migration_fail(s, err);
+    leave_work(s, MIGRATION_STATUS_FAILING);
+    stats_finish(s);
+    outgoing_finish(s);
+}
+
+/* ---- commands ---- */
+
+static void connected(QIOChannel *ioc, GError *err, void *opaque)
+{
+    MigrationState *s = opaque;
+
+    s->connection = NULL;
+    if (err) {
+        fail_early(s, err);
+        return;
+    }
+    outgoing_run_on(s, ioc);
+    g_object_unref(ioc);
+}
+
+void outgoing_run_on(MigrationState *s, QIOChannel *ioc)
+{
+    io_channel_set_blocking(ioc, true, NULL);
+    io_channel_set_delay(ioc, false);
+    s->file = qemu_file_new_output(ioc);
+    s->thread = g_thread_new("migration", migration_thread, s);
+}
+
+bool outgoing_start(MigrationState *s, const MigrationTransport *t, GError **errp)
+{
+    GError *err = NULL;
+
+    recorder_note(s->m->source_record, transport_name(t));
+    outgoing_set_status(s, MIGRATION_STATUS_NONE, MIGRATION_STATUS_SETUP);
+    s->connection = transport_connect(t, s->host, connected, s, &err);
+    if (!s->connection) {
+        g_propagate_error(errp, g_error_copy(err));
+        fail_early(s, err);
+        return false;
+    }
+    return true;
+}
+
+void outgoing_cancel(MigrationState *s)
+{
+    if (!leave_work(s, MIGRATION_STATUS_CANCELLING)) {
+        return;
+    }
+    g_mutex_lock(&s->lock);
+    s->cancelled = true;
+    g_cond_broadcast(&s->wake);
+    g_mutex_unlock(&s->lock);
+    if (s->connection) {
+        transport_connection_cancel(g_steal_pointer(&s->connection));
+        stats_finish(s);
+        outgoing_finish(s);
+    } else {
+        qemu_file_shutdown(s->file);
+    }
+}
+
+void outgoing_continue(MigrationState *s)
+{
+    g_mutex_lock(&s->lock);
+    s->continued = true;
+    g_cond_broadcast(&s->wake);
+    g_mutex_unlock(&s->lock);
+}
+
+void outgoing_shutdown(MigrationState *s)
+{
+    s->exiting = true;
+    outgoing_cancel(s);
+    if (outgoing_is_running(s)) {
+        outgoing_finish(s);
+    }
+}
+
+MigrationState *outgoing_new(Migration *m)
+{
+    MigrationState *s = g_new0(MigrationState, 1);
+
+    outgoing_free(m->outgoing);
+    m->outgoing = s;
+    s->m = m;
+    s->host = m->host;
+    s->status = MIGRATION_STATUS_NONE;
+    s->finish = g_idle_source_new();
+    g_mutex_init(&s->lock);
+    g_cond_init(&s->wake);
+    s->begin_us = g_get_monotonic_time();
+    memset(&m->counters, 0, sizeof(m->counters));
+    recorder_restart(m->source_record);
+    return s;
+}
+
+void outgoing_free(MigrationState *s)
+{
+    if (s) {
+        g_source_unref(s->finish);
+        g_clear_error(&s->error);
+        g_clear_error(&s->peer_error);
+        g_cond_clear(&s->wake);
+        g_mutex_clear(&s->lock);
+        g_free(s);
+    }
+}

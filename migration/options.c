@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The tables of capabilities, parameters and switches (spec 70 sections 9 and 10, spec 71
+ * section 3.1). */
+#include "migration/options.h"
+#include "util/cutils.h"
+
+/* Name of each capability as a property of the "migration" object; its QMP name comes from the
+ * schema. */
+static const char *const cap_globals[MIGRATION_CAPABILITY__MAX] = {
+    [MIGRATION_CAPABILITY_EVENTS] = "x-events",
+    [MIGRATION_CAPABILITY_RETURN_PATH] = "x-return-path",
+    [MIGRATION_CAPABILITY_PAUSE_BEFORE_SWITCHOVER] = "x-pause-before-switchover",
+    [MIGRATION_CAPABILITY_LATE_BLOCK_ACTIVATE] = "x-late-block-activate",
+    [MIGRATION_CAPABILITY_VALIDATE_UUID] = "x-validate-uuid",
+    [MIGRATION_CAPABILITY_X_IGNORE_SHARED] = "x-ignore-shared",
+};
+
+typedef struct {
+    const char *name;
+    const char *global;
+    const char *unit;
+    uint64_t min, max, initial;
+} ParamRow;
+
+static const ParamRow params[PARAM__MAX] = {
+    [PARAM_ANNOUNCE_INITIAL] = {"announce-initial", "announce-initial", "ms", 0, 100000, 50},
+    [PARAM_ANNOUNCE_MAX] = {"announce-max", "announce-max", "ms", 0, 100000, 550},
+    [PARAM_ANNOUNCE_ROUNDS] = {"announce-rounds", "announce-rounds", "packets", 0, 1000, 5},
+    [PARAM_ANNOUNCE_STEP] = {"announce-step", "announce-step", "ms", 1, 10000, 100},
+    [PARAM_MAX_BANDWIDTH] = {"max-bandwidth", "x-max-bandwidth", "bytes/s", 0, UINT64_MAX,
+                             128 * MiB},
+    [PARAM_AVAIL_SWITCHOVER_BANDWIDTH] = {"avail-switchover-bandwidth",
+                                          "avail-switchover-bandwidth", "bytes/s", 0, UINT64_MAX,
+                                          0},
+    [PARAM_DOWNTIME_LIMIT] = {"downtime-limit", "x-downtime-limit", "ms", 0, 2000000, 300},
+    [PARAM_ZERO_PAGE_DETECTION] = {"zero-page-detection", "zero-page-detection", "", 0,
+                                   ZERO_PAGE_DETECTION__MAX - 1, ZERO_PAGE_DETECTION_LEGACY},
+};
+
+static const struct {
+    const char *global;
+    bool initial;
+} switches[SWITCH__MAX] = {
+    [SWITCH_STORE_GLOBAL_STATE] = {"store-global-state", true},
+    [SWITCH_SEND_CONFIGURATION] = {"send-configuration", true},
+    [SWITCH_SEND_SECTION_FOOTER] = {"send-section-footer", true},
+};
+
+void migration_options_init(MigrationOptions *o)
+{
+    memset(o, 0, sizeof(*o));
+    for (unsigned i = 0; i < PARAM__MAX; i++) {
+        o->params[i] = params[i].initial;
+    }
+    for (unsigned i = 0; i < SWITCH__MAX; i++) {
+        o->switches[i] = switches[i].initial;
+    }
+}
+
+void options_set_caps(MigrationOptions *o, const GPtrArray *list)
+{
+    for (unsigned i = 0; i < list->len; i++) {
+        const MigrationCapabilityStatus *c = g_ptr_array_index(list, i);
+
+        __atomic_store_n(&o->caps[c->capability], c->state, __ATOMIC_RELAXED);
+    }
+}
+
+/* ---- parameters ---- */
+
+static bool in_range(const ParamRow *row, uint64_t value, GError **errp)
+{
+    if (value < row->min || value > row->max) {
+        error_setg(errp,
+                   "Parameter '%s' expects a value between %" PRIu64 " and %" PRIu64
+                   "%s%s, not %" PRIu64,
+                   row->name, row->min, row->max, *row->unit ? " " : "", row->unit, value);
+        return false;
+    }
+    return true;
+}
+
+static void store(MigrationOptions *o, const ParamRow *row, uint64_t value)
+{
+    __atomic_store_n(&o->params[row - params], value, __ATOMIC_RELAXED);
+}
+
+/* The schema's member of a parameter; every row has one. */
+static const QapiMember *member_of(const ParamRow *row)
+{
+    const QapiType *type = &qapi_type_MigrationParameters;
+
+    for (unsigned i = 0; i < type->n_members; i++) {
+        if (g_str_equal(type->members[i].name, row->name)) {
+            return &type->members[i];
+        }
+    }
+    g_assert_not_reached();
+}
+
+/* Integers are uint64_t in the schema's structure, enumerations an int. */
+static uint64_t get_member(const QapiMember *m, const void *obj)
+{
+    const void *field = (const uint8_t *)obj + m->offset;
+
+    return m->type->kind == QAPI_ENUM ? *(const unsigned *)field : *(const uint64_t *)field;
+}
+
+static void set_member(const QapiMember *m, void *obj, uint64_t value)
+{
+    void *field = (uint8_t *)obj + m->offset;
+
+    *(bool *)((uint8_t *)obj + m->has_offset) = true;
+    if (m->type->kind == QAPI_ENUM) {
+        *(unsigned *)field = value;
+    } else {
+        *(uint64_t *)field = value;
+    }
+}
+
+static bool has_member(const QapiMember *m, const void *obj)
+{
+    return *(const bool *)((const uint8_t *)obj + m->has_offset);
+}
+
+bool options_set_params(MigrationOptions *o, const MigrationParameters *changes, GError **errp)
+{
+    for (const ParamRow *row = params; row < params + PARAM__MAX; row++) {
+        const QapiMember *m = member_of(row);
+
+        if (has_member(m, changes) && !in_range(row, get_member(m, changes), errp)) {
+            return false;
+        }
+    }
+    for (const ParamRow *row = params; row < params + PARAM__MAX; row++) {
+        const QapiMember *m = member_of(row);
+
+        if (has_member(m, changes)) {
+            store(o, row, get_member(m, changes));
+        }
+    }
+    return true;
+}
+
+MigrationParameters *options_get_params(const MigrationOptions *o)
+{
+    MigrationParameters *p = g_new0(MigrationParameters, 1);
+
+    for (const ParamRow *row = params; row < params + PARAM__MAX; row++) {
+        set_member(member_of(row), p, o->params[row - params]);
+    }
+    return p;
+}
+
+/* ---- -global migration.NAME=VALUE ---- */
+
+static bool parse_param(const ParamRow *row, const char *text, uint64_t *value, GError **errp)
+{
+    const QapiType *type = member_of(row)->type;
+    int index;
+
+    if (type->kind != QAPI_ENUM) {
+        return parse_size(text, 1, value, errp);
+    }
+    if (!qapi_enum_parse(type, text, &index)) {
+        error_setg(errp, "Parameter '%s' does not accept value '%s'", row->name, text);
+        return false;
+    }
+    *value = index;
+    return true;
+}
+
+bool options_set_global(MigrationOptions *o, const char *name, const char *text, GError **errp)
+{
+    for (unsigned i = 0; i < MIGRATION_CAPABILITY__MAX; i++) {
+        if (g_str_equal(name, cap_globals[i])) {
+            return parse_bool(text, &o->caps[i], errp);
+        }
+    }
+    for (unsigned i = 0; i < SWITCH__MAX; i++) {
+        if (g_str_equal(name, switches[i].global)) {
+            return parse_bool(text, &o->switches[i], errp);
+        }
+    }
+    for (const ParamRow *row = params; row < params + PARAM__MAX; row++) {
+        if (g_str_equal(name, row->global)) {
+            uint64_t value;
+
+            if (!parse_param(row, text, &value, errp) || !in_range(row, value, errp)) {
+                g_prefix_error(errp, "Property 'migration.%s': ", name);
+                return false;
+            }
+            store(o, row, value);
+            return true;
+        }
+    }
+    error_setg(errp, "Property 'migration.%s' not found", name);
+    return false;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The outgoing side: one MigrationState from `migrate` to its end.
+ *
+ *   main thread          migrate -> connect -> start thread            ... finish -> final status
+ *   migration thread         begin -> iterate -> switchover -> settle guest --^
+ *   return-path thread           messages -> verdict -> wakes the migration thread
+ *
+ * Who fails calls migration_fail(); the first error stays. Everything ends in outgoing_finish().
+ */
+#ifndef GODWIT_MIGRATION_OUTGOING_H
+#define GODWIT_MIGRATION_OUTGOING_H
+
+#include "migration/core.h"
+#include "migration/return-path.h"
+#include "migration/transport/transport.h"
+
+struct MigrationState {
+    Migration *m;
+    MigrationHost *host;
+    bool snapshot; /* to a file, by migration_save_snapshot() */
+    int status;    /* atomic, MigrationStatus */
+
+    /* Main thread. */
+    TransportConnection *connection; /* while connecting */
+    GThread *thread;
+    GSource *finish; /* the scheduled end */
+    bool exiting;    /* the process ends: leave the guest stopped */
+
+    /* Set on the main thread before the others start, freed there after they have ended. */
+    QEMUFile *file;
+    ReturnPathReader *return_path;
+
+    GMutex lock;        /* protects the block below */
+    GCond wake;         /* something there has changed */
+    GError *error;      /* what failed first */
+    GError *peer_error; /* the reason the destination gave: explains ours */
+    bool cancelled;
+    bool continued; /* migrate-continue */
+    bool eof_sent;  /* from now on the destination may accept */
+    bool peer_done; /* no more return-path messages */
+    bool peer_accepted;
+    uint32_t peer_features;
+
+    /* Migration thread (others: after it has ended). */
+    RateWindow window;
+    RunState state_before; /* the guest's, when it was stopped by us */
+    bool stopped;
+    bool images_released;
+    bool committed; /* the destination owns the guest */
+    unsigned settle_rounds;
+    uint64_t last_pending;
+
+    /* Atomic; times in us of the monotonic clock, 0: not yet. */
+    int64_t begin_us, active_us, stop_us, end_us;
+    uint64_t downtime_us;
+};
+
+static inline MigrationStatus outgoing_status(const MigrationState *s)
+{
+    return __atomic_load_n(&s->status, __ATOMIC_ACQUIRE);
+}
+
+/* A new one in status none; becomes m->outgoing in place of the last one. Main thread. */
+MigrationState *outgoing_new(Migration *m);
+void outgoing_free(MigrationState *s);
+/* Between setup and the end? */
+bool outgoing_is_running(const MigrationState *s);
+/* Change the status if it still is @from; event and record. Any thread. */
+bool outgoing_set_status(MigrationState *s, MigrationStatus from, MigrationStatus to);
+
+/* Connect and go. False: it has failed already, *errp says why. Main thread, big lock. */
+bool outgoing_start(MigrationState *s, const MigrationTransport *t, GError **errp);
+/* The channel is open: go; @s is in status setup. */
+void outgoing_run_on(MigrationState *s, QIOChannel *ioc);
+/* Stop as soon as possible; any state. Main thread, big lock. */
+void outgoing_cancel(MigrationState *s);
+/* Leave pre-switchover. */
+void outgoing_continue(MigrationState *s);
+/* The one way out: wait for the threads, release everything, final status. Main thread, big lock.
+ */
+void outgoing_finish(MigrationState *s);
+/* Cancel, wait for everything, end now instead of in the main loop. */
+void outgoing_shutdown(MigrationState *s);
+
+/* Takes @err; the first one is kept. Wakes everybody. Any thread. */
+void migration_fail(MigrationState *s, GError *err);
+/* Cancelled or failed: stop working. *errp says so. Any thread. */
+bool migration_interrupted(MigrationState *s, GError **errp);
+/* The error to show, or NULL; the caller frees it. Any thread. */
+char *outgoing_error(MigrationState *s);
+
+/* The stream up to the first PART; migration thread. */
+bool outgoing_begin_stream(MigrationState *s, GError **errp);
+
+/* ---- switchover.c; migration thread ---- */
+
+/* Is it time to stop the guest? *errp on failure (then false). */
+bool switchover_due(MigrationState *s);
+/* Stop the guest and hand it over. True: the destination owns it. */
+bool switchover_run(MigrationState *s, GError **errp);
+/* Whatever happened: the guest goes on here, or stays postmigrate. Takes the big lock. */
+void switchover_settle_guest(MigrationState *s);
+/* The rest of the stream, guest stopped: END and FULL sections, EOF, flush. Big lock held. */
+bool switchover_send_rest(MigrationState *s, VMDescWriter *desc, GError **errp);
+/* The description behind EOF. */
+bool switchover_send_description(MigrationState *s, const VMDescWriter *desc);
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The commands of qapi/migration.json (spec 70 sections 9-12). Main thread, big lock. */
+#include "migration/incoming.h"
+#include "migration/outgoing.h"
+#include "qapi-commands-migration.h"
+
+/* ---- migrate ---- */
+
+static bool may_migrate(Migration *m, GError **errp)
+{
+    g_autoptr(GPtrArray) reasons = NULL;
+    RunState state = m->host->ops->runstate(m->host);
+
+    if (migration_is_running(m)) {
+        error_setg(errp, "There's a migration process in progress");
+        return false;
+    }
+    if (state == RUN_STATE_INMIGRATE) {
+        error_setg(errp, "Guest is waiting for an incoming migration");
+        return false;
+    }
+    if (state == RUN_STATE_POSTMIGRATE) {
+        error_setg(errp, "Can't migrate the vm that was paused due to previous migration");
+        return false;
+    }
+    reasons = migration_blocked_reasons(m);
+    if (reasons) {
+        error_setg(errp, "%s", (const char *)g_ptr_array_index(reasons, 0));
+        return false;
+    }
+    return true;
+}
+
+void qmp_migrate(QmpCall *call, const QmpArgs_migrate *args, GError **errp)
+{
+    Migration *m = call->opaque;
+    g_autoptr(MigrationTransport) t = NULL;
+
+    if ((args->has_blk && args->blk) || (args->has_inc && args->inc)) {
+        error_setg(errp, "Block migration ('blk', 'inc') is not available; "
+                         "mirror the disks with other means");
+        return;
+    }
+    t = transport_parse_args(args->uri, args->channels, errp);
+    if (!t || !may_migrate(m, errp) || !savevm_prepare(m->savevm, errp)) {
+        return;
+    }
+    outgoing_start(outgoing_new(m), t, errp);
+}
+
+void qmp_migrate_cancel(QmpCall *call, GError **errp)
+{
+    Migration *m = call->opaque;
+
+    if (m->outgoing) {
+        outgoing_cancel(m->outgoing);
+    }
+}
+
+void qmp_migrate_continue(QmpCall *call, const QmpArgs_migrate_continue *args, GError **errp)
+{
+    Migration *m = call->opaque;
+    MigrationStatus status = m->outgoing ? outgoing_status(m->outgoing) : MIGRATION_STATUS_NONE;
+
+    if (status != args->state) {
+        error_setg(errp, "Migration not in expected state: %s", MigrationStatus_str(status));
+    } else if (status == MIGRATION_STATUS_PRE_SWITCHOVER) {
+        outgoing_continue(m->outgoing);
+    }
+}
+
+/* ---- migrate-incoming ---- */
+
+void qmp_migrate_incoming(QmpCall *call, const QmpArgs_migrate_incoming *args, GError **errp)
+{
+    Migration *m = call->opaque;
+    g_autoptr(MigrationTransport) t = NULL;
+
+    if (!m->incoming) {
+        error_setg(errp, "'-incoming' was not specified on the command line");
+        return;
+    }
+    if (incoming_has_started(m->incoming)) {
+        error_setg(errp, "The incoming migration has already been started");
+        return;
+    }
+    t = transport_parse_args(args->uri, args->channels, errp);
+    if (t) {
+        incoming_listen(m->incoming, t, !args->has_exit_on_error || args->exit_on_error, errp);
+    }
+}
+
+/* ---- queries ---- */
+
+MigrationInfo *qmp_query_migrate(QmpCall *call, GError **errp)
+{
+    Migration *m = call->opaque;
+    MigrationInfo *info = g_new0(MigrationInfo, 1);
+
+    if (m->incoming) {
+        incoming_fill_info(m->incoming, info);
+    }
+    if (m->outgoing) {
+        stats_fill_info(m->outgoing, info);
+    }
+    info->blocked_reasons = migration_blocked_reasons(m);
+    return info;
+}
+
+GPtrArray *qmp_x_query_migration_record(QmpCall *call, GError **errp)
+{
+    Migration *m = call->opaque;
+    GPtrArray *list = qapi_list_new_MigrationRecord();
+
+    recorder_read(m->source_record, list);
+    recorder_read(m->destination_record, list);
+    return list;
+}
+
+/* ---- capabilities and parameters ---- */
+
+void qmp_migrate_set_capabilities(QmpCall *call, const QmpArgs_migrate_set_capabilities *args,
+                                  GError **errp)
+{
+    Migration *m = call->opaque;
+
+    if (migration_is_running(m)) {
+        error_setg(errp, "There's a migration process in progress");
+        return;
+    }
+    options_set_caps(&m->options, args->capabilities);
+}
+
+GPtrArray *qmp_query_migrate_capabilities(QmpCall *call, GError **errp)
+{
+    Migration *m = call->opaque;
+    GPtrArray *list = qapi_list_new_MigrationCapabilityStatus();
+
+    for (unsigned i = 0; i < MIGRATION_CAPABILITY__MAX; i++) {
+        MigrationCapabilityStatus *c = g_new0(MigrationCapabilityStatus, 1);
+
+        c->capability = i;
+        c->state = options_cap(&m->options, i);
+        g_ptr_array_add(list, c);
+    }
+    return list;
+}
+
+void qmp_migrate_set_parameters(QmpCall *call, const MigrationParameters *args, GError **errp)
+{
+    Migration *m = call->opaque;
+
+    options_set_params(&m->options, args, errp);
+}
+
+MigrationParameters *qmp_query_migrate_parameters(QmpCall *call, GError **errp)
+{
+    Migration *m = call->opaque;
+
+    return options_get_params(&m->options);
+}

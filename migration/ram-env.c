@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What ram/ asks of the rest of the subsystem. */
+#include "migration/core.h"
+
+static RAMList *env_list(void *opaque)
+{
+    Migration *m = opaque;
+
+    return m->host->ops->ram(m->host);
+}
+
+static void env_options(void *opaque, RamOptions *out)
+{
+    Migration *m = opaque;
+
+    out->ignore_shared = options_cap(&m->options, MIGRATION_CAPABILITY_X_IGNORE_SHARED);
+    out->no_zero_detect =
+        options_param(&m->options, PARAM_ZERO_PAGE_DETECTION) == ZERO_PAGE_DETECTION_NONE;
+}
+
+static MigrationCounters *env_counters(void *opaque)
+{
+    return migration_counters(opaque);
+}
+
+static RamPhase env_phase(void *opaque)
+{
+    Migration *m = opaque;
+
+    return m->host->ops->runstate(m->host) == RUN_STATE_RUNNING ? RAM_PHASE_PRECOPY
+                                                                : RAM_PHASE_DOWNTIME;
+}
+
+static void env_note_pass(void *opaque, uint64_t dirty_bytes)
+{
+    migration_note_pass(opaque, dirty_bytes);
+}
+
+RamState *migration_ram_new(Migration *m)
+{
+    const RamEnv env = {
+        .list = env_list,
+        .options = env_options,
+        .counters = env_counters,
+        .phase = env_phase,
+        .note_pass = env_note_pass,
+        .opaque = m,
+    };
+    RamState *rs = ram_state_new(&env);
+
+    ram_register(m->savevm, rs);
+    return rs;
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Rates of the outgoing side, and its part of query-migrate (spec 20 section 16). */
+#include "migration/outgoing.h"
+#include "qapi-events-migration.h"
+
+/* A window that moved less says little about what the channel can take. */
+#define MEANINGFUL_BYTES (1 * MiB)
+/* A loop turn that took longer was blocked by the channel. */
+#define STALL_US 500000
+
+MigrationCounters *migration_counters(Migration *m)
+{
+    return &m->counters;
+}
+
+void migration_note_pass(Migration *m, uint64_t dirty_bytes)
+{
+    MigrationCounters *c = &m->counters;
+
+    stat_add(&c->dirty_sync_count, 1);
+    stat_set(&c->dirty_sync_bytes, dirty_bytes);
+    recorder_round(m->source_record, stat_get(&c->dirty_sync_count), stat_get(&c->channel_bytes),
+                   dirty_bytes);
+    if (options_cap(&m->options, MIGRATION_CAPABILITY_EVENTS)) {
+        qapi_event_send_migration_pass(&m->host->events, stat_get(&c->dirty_sync_count));
+    }
+}
+
+/* ---- pace ---- */
+
+static uint64_t bytes_now(MigrationState *s)
+{
+    return qemu_file_transferred(s->file) + stat_get(&s->m->counters.multifd_bytes);
+}
+
+static uint64_t pages_now(MigrationState *s)
+{
+    const MigrationCounters *c = &s->m->counters;
+
+    return stat_get(&c->normal_pages) + stat_get(&c->zero_pages) + stat_get(&c->xbzrle_pages);
+}
+
+static void begin_window(MigrationState *s, int64_t now)
+{
+    s->window = (RateWindow){now, bytes_now(s), pages_now(s)};
+    qemu_file_rate_reset(s->file);
+}
+
+static void apply_rate_limit(MigrationState *s)
+{
+    uint64_t bandwidth = options_param(&s->m->options, PARAM_MAX_BANDWIDTH);
+
+    qemu_file_set_rate_limit(s->file, bandwidth ? MAX(bandwidth / 10, 1) : 0);
+}
+
+void stats_start(MigrationState *s)
+{
+    apply_rate_limit(s);
+    begin_window(s, g_get_monotonic_time());
+}
+
+void stats_update(MigrationState *s)
+{
+    MigrationCounters *c = &s->m->counters;
+    int64_t now = g_get_monotonic_time(), elapsed = now - s->window.start_us;
+    uint64_t bytes, rate;
+
+    apply_rate_limit(s); /* max-bandwidth may change at any time */
+    if (elapsed < RATE_WINDOW_US) {
+        return;
+    }
+    bytes = bytes_now(s) - s->window.start_bytes;
+    rate = bytes * G_USEC_PER_SEC / elapsed;
+    if (bytes >= MEANINGFUL_BYTES || rate > stat_get(&c->bandwidth)) {
+        stat_set(&c->bandwidth, rate);
+    }
+    stat_set(&c->mbps_milli, rate * 8 / 1000);
+    stat_set(&c->pages_per_second,
+             (pages_now(s) - s->window.start_pages) * G_USEC_PER_SEC / elapsed);
+    stat_set(&c->channel_bytes, bytes_now(s));
+    if (elapsed >= STALL_US) {
+        recorder_stall(s->m->source_record, bytes_now(s), elapsed);
+    }
+    recorder_sample(s->m->source_record, bytes_now(s), stat_get(&c->ram_remaining), rate * 8 / 1e6);
+    begin_window(s, now);
+}
+
+uint64_t stats_bandwidth(MigrationState *s)
+{
+    uint64_t limit = options_param(&s->m->options, PARAM_MAX_BANDWIDTH);
+    uint64_t rate = stat_get(&s->m->counters.bandwidth);
+
+    if (!rate) {
+        /* No window is over yet: what this one shows so far is better than nothing. */
+        int64_t elapsed = MAX(g_get_monotonic_time() - s->window.start_us, 1);
+
+        rate = (bytes_now(s) - s->window.start_bytes) * G_USEC_PER_SEC / elapsed;
+    }
+    return limit ? MIN(rate, limit) : rate;
+}
+
+void stats_finish(MigrationState *s)
+{
+    MigrationCounters *c = &s->m->counters;
+    int64_t end = g_get_monotonic_time();
+
+    __atomic_store_n(&s->end_us, end, __ATOMIC_RELAXED);
+    if (!s->file) {
+        return;
+    }
+    stat_set(&c->channel_bytes, bytes_now(s));
+    if (s->committed && s->active_us) {
+        stat_set(&c->mbps_milli, bytes_now(s) * 8 * 1000 / (uint64_t)MAX(end - s->active_us, 1));
+    }
+}
+
+/* ---- query-migrate ---- */
+
+static uint64_t expected_downtime_ms(MigrationState *s)
+{
+    const MigrationCounters *c = &s->m->counters;
+    uint64_t bandwidth = stat_get(&c->bandwidth);
+
+    if (stat_get(&c->dirty_sync_count) < 2 || !bandwidth) {
+        return options_param(&s->m->options, PARAM_DOWNTIME_LIMIT);
+    }
+    return stat_get(&c->dirty_sync_bytes) * 1000 / bandwidth;
+}
+
+static void fill_ram(MigrationState *s, MigrationInfo *info, bool completed)
+{
+    const MigrationCounters *c = &s->m->counters;
+    MigrationStats *ram = info->ram = g_new0(MigrationStats, 1);
+
+    ram->transferred = stat_get(&c->channel_bytes);
+    ram->total = stat_get(&c->ram_total);
+    ram->duplicate = stat_get(&c->zero_pages);
+    ram->normal = stat_get(&c->normal_pages);
+    ram->normal_bytes = ram->normal * TARGET_PAGE_SIZE;
+    ram->mbps = stat_get(&c->mbps_milli) / 1000.0;
+    ram->dirty_sync_count = stat_get(&c->dirty_sync_count);
+    ram->postcopy_requests = stat_get(&c->postcopy_requests);
+    ram->page_size = TARGET_PAGE_SIZE;
+    ram->multifd_bytes = stat_get(&c->multifd_bytes);
+    ram->pages_per_second = stat_get(&c->pages_per_second);
+    ram->precopy_bytes = stat_get(&c->precopy_bytes);
+    ram->downtime_bytes = stat_get(&c->downtime_bytes);
+    ram->postcopy_bytes = stat_get(&c->postcopy_bytes);
+    ram->dirty_sync_missed_zero_copy = stat_get(&c->zero_copy_missed);
+    if (!completed) {
+        ram->remaining = stat_get(&c->ram_remaining);
+        ram->dirty_pages_rate = stat_get(&c->dirty_pages_rate);
+        info->has_remaining = true;
+        info->remaining = ram->remaining;
+    }
+}
+
+static void fill_times(MigrationState *s, MigrationInfo *info, bool completed)
+{
+    int64_t active = __atomic_load_n(&s->active_us, __ATOMIC_RELAXED);
+    int64_t end = __atomic_load_n(&s->end_us, __ATOMIC_RELAXED);
+
+    end = end ? end : g_get_monotonic_time();
+    info->has_total_time = true;
+    info->total_time = (end - s->begin_us) / 1000;
+    info->has_setup_time = true;
+    info->setup_time = active ? (active - s->begin_us) / 1000 : 0;
+    if (completed) {
+        info->has_downtime = true;
+        info->downtime = DIV_ROUND_UP(stat_get(&s->downtime_us), 1000);
+    } else {
+        info->has_expected_downtime = true;
+        info->expected_downtime = expected_downtime_ms(s);
+    }
+}
+
+void stats_fill_info(MigrationState *s, MigrationInfo *info)
+{
+    MigrationStatus status = outgoing_status(s);
+
+    info->has_status = true;
+    info->status = status;
+    info->error_desc = outgoing_error(s);
+    switch (status) {
+    case MIGRATION_STATUS_ACTIVE:
+    case MIGRATION_STATUS_CANCELLING:
+    case MIGRATION_STATUS_PRE_SWITCHOVER:
+    case MIGRATION_STATUS_DEVICE:
+    case MIGRATION_STATUS_FAILING:
+    case MIGRATION_STATUS_COMPLETED:
+        fill_ram(s, info, status == MIGRATION_STATUS_COMPLETED);
+        fill_times(s, info, status == MIGRATION_STATUS_COMPLETED);
+        break;
+    default:
+        break;
+    }
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Switchover: when to stop the guest, the little that has to happen while it is stopped, and who
+ * owns it afterwards.
+ *
+ *     decide     what is left fits into the downtime limit at the bandwidth we see, or nothing is
+ * left prepare    flush what is queued, so that only the rest travels while the guest is down
+ *     -- stop --
+ *     rest       dirty pages, device state, EOF: one flush
+ *     -- commit: without a return path the EOF in the channel, with one the destination's SHUT 0 --
+ *     describe   the JSON behind EOF, made when the destination may already run
+ *
+ * Any failure before the commit rolls back: images taken back, guest running again.
+ */
+#include "migration/outgoing.h"
+#include "migration/wire/stream.h"
+#include "util/lock.h"
+
+/* ---- when ---- */
+
+/* Bytes that can be sent within the downtime limit. */
+static uint64_t downtime_budget(MigrationState *s)
+{
+    const MigrationOptions *o = &s->m->options;
+    uint64_t bandwidth = options_param(o, PARAM_AVAIL_SWITCHOVER_BANDWIDTH);
+
+    if (!bandwidth) {
+        bandwidth = stats_bandwidth(s);
+    }
+    return (double)bandwidth * options_param(o, PARAM_DOWNTIME_LIMIT) / 1000;
+}
+
+static uint64_t pending_bytes(MigrationState *s, bool exact)
+{
+    MigPendingData p = savevm_pending(s->m->savevm, exact);
+
+    return p.precopy + p.postcopy + p.stopcopy;
+}
+
+/*
+ * The guest could be stopped now. But after the first big pass a round costs next to nothing, and
+ * each one that at least halves what is left takes the difference off the downtime.
+ */
+#define SETTLED_BYTES     (256 * KiB)
+#define MAX_SETTLE_ROUNDS 4
+
+static bool worth_another_round(MigrationState *s, uint64_t pending)
+{
+    uint64_t max_bandwidth = options_param(&s->m->options, PARAM_MAX_BANDWIDTH);
+    uint64_t last = s->last_pending;
+
+    s->last_pending = pending;
+    if (pending <= SETTLED_BYTES || s->settle_rounds == MAX_SETTLE_ROUNDS ||
+        (max_bandwidth && pending > max_bandwidth / 10) ||
+        (s->settle_rounds && pending > last / 2)) {
+        return false;
+    }
+    s->settle_rounds++;
+    return true;
+}
+
+bool switchover_due(MigrationState *s)
+{
+    uint64_t budget = downtime_budget(s);
+    uint64_t pending = pending_bytes(s, false);
+
+    if (pending && pending >= budget) {
+        return false;
+    }
+    pending = pending_bytes(s, true);
+    if (pending && pending >= budget) {
+        return false;
+    }
+    return !worth_another_round(s, pending);
+}
+
+/* ---- stop ---- */
+
+static bool stop_guest(MigrationState *s, GError **errp)
+{
+    if (s->host->ops->wakeup && s->host->ops->runstate(s->host) == RUN_STATE_SUSPENDED) {
+        s->host->ops->wakeup(s->host);
+    }
+    s->state_before = s->host->ops->runstate(s->host);
+    globalstate_store(&s->m->global_state, s->state_before);
+    __atomic_store_n(&s->stop_us, g_get_monotonic_time(), __ATOMIC_RELAXED);
+    s->stopped = true; /* even a failed stop may have stopped some of it */
+    return s->host->ops->vm_stop(s->host, RUN_STATE_FINISH_MIGRATE, errp);
+}
+
+/* pause-before-switchover: wait for migrate-continue, the big lock released. */
+static bool pause_here(MigrationState *s, GError **errp)
+{
+    if (!outgoing_set_status(s, MIGRATION_STATUS_ACTIVE, MIGRATION_STATUS_PRE_SWITCHOVER)) {
+        return !migration_interrupted(s, errp);
+    }
+    bql_unlock();
+    g_mutex_lock(&s->lock);
+    while (!s->continued && !s->cancelled && !s->error) {
+        g_cond_wait(&s->wake, &s->lock);
+    }
+    g_mutex_unlock(&s->lock);
+    bql_lock();
+    return !migration_interrupted(s, errp);
+}
+
+static bool enter_device(MigrationState *s, GError **errp)
+{
+    MigrationStatus from = MIGRATION_STATUS_ACTIVE;
+
+    if (options_cap(&s->m->options, MIGRATION_CAPABILITY_PAUSE_BEFORE_SWITCHOVER)) {
+        if (!pause_here(s, errp)) {
+            return false;
+        }
+        from = MIGRATION_STATUS_PRE_SWITCHOVER;
+    }
+    outgoing_set_status(s, from, MIGRATION_STATUS_DEVICE);
+    return !migration_interrupted(s, errp);
+}
+
+/* ---- the rest ---- */
+
+static void note_step(MigrationState *s, const char *step, int64_t *since)
+{
+    int64_t now = g_get_monotonic_time();
+
+    recorder_switchover(s->m->source_record, step, qemu_file_transferred(s->file), now - *since);
+    *since = now;
+}
+
+static bool release_images(MigrationState *s, GError **errp)
+{
+    if (s->snapshot) {
+        return true;
+    }
+    if (!s->host->ops->block_inactivate(s->host, errp)) {
+        g_prefix_error(errp, "Releasing the disk images: ");
+        return false;
+    }
+    s->images_released = true;
+    return true;
+}
+
+/* From here on the destination may take the guest. */
+static bool offer_guest(MigrationState *s, GError **errp)
+{
+    if (migration_interrupted(s, errp)) {
+        return false;
+    }
+    g_mutex_lock(&s->lock);
+    s->eof_sent = true;
+    g_mutex_unlock(&s->lock);
+    qemu_put_byte(s->file, STREAM_EOF);
+    if (!qemu_fflush(s->file)) {
+        qemu_file_check(s->file, errp);
+        g_prefix_error(errp, "Sending the end of the stream (offset %" PRIu64 "): ",
+                       qemu_file_transferred(s->file));
+        return false;
+    }
+    return true;
+}
+
+bool switchover_send_rest(MigrationState *s, VMDescWriter *desc, GError **errp)
+{
+    SaveContext c = migration_save_context(s->m, s->file);
+    int64_t since = g_get_monotonic_time();
+
+    qemu_file_set_rate_limit(s->file, 0);
+    if (!savevm_complete_live(&c, errp)) {
+        return false;
+    }
+    note_step(s, "live sections", &since);
+    if (!savevm_complete_devices(&c, desc, errp) || !release_images(s, errp)) {
+        return false;
+    }
+    note_step(s, "devices", &since);
+    if (!offer_guest(s, errp)) {
+        return false;
+    }
+    note_step(s, "flush", &since);
+    return true;
+}
+
+bool switchover_send_description(MigrationState *s, const VMDescWriter *desc)
+{
+    g_autoptr(GString) json = NULL;
+
+    if (!desc) {
+        return qemu_fflush(s->file);
+    }
+    json = vmdesc_render(desc, TARGET_PAGE_SIZE);
+    qemu_put_byte(s->file, STREAM_VMDESCRIPTION);
+    qemu_put_be32(s->file, json->len);
+    qemu_put_buffer(s->file, json->str, json->len);
+    return qemu_fflush(s->file);
+}
+
+/* ---- whose guest ---- */
+
+static bool await_verdict(MigrationState *s, GError **errp)
+{
+    bool accepted;
+
+    g_mutex_lock(&s->lock);
+    while (!s->peer_done) {
+        g_cond_wait(&s->wake,
+                    &s->lock); /* a cancel shuts the channel down, which ends the peer too */
+    }
+    accepted = s->peer_accepted;
+    g_mutex_unlock(&s->lock);
+    if (!accepted && !migration_interrupted(s, errp)) {
+        error_setg(errp, "The destination did not take the guest");
+    }
+    return accepted;
+}
+
+static void commit(MigrationState *s)
+{
+    int64_t now = g_get_monotonic_time();
+
+    s->committed = true;
+    stat_set(&s->downtime_us, now - s->stop_us);
+    recorder_switchover(s->m->source_record, "guest handed over", qemu_file_transferred(s->file),
+                        now - s->stop_us);
+}
+
+bool switchover_run(MigrationState *s, GError **errp)
+{
+    bool suppressed = s->host->ops->suppress_vmdesc && s->host->ops->suppress_vmdesc(s->host);
+    g_autoptr(VMDescWriter) desc = suppressed ? NULL : vmdesc_new();
+    bool offered;
+
+    qemu_fflush(s->file);
+    bql_lock();
+    offered = stop_guest(s, errp) && enter_device(s, errp) && switchover_send_rest(s, desc, errp);
+    bql_unlock();
+    if (!offered) {
+        return false;
+    }
+    if (s->return_path) {
+        switchover_send_description(s, desc);
+        if (!await_verdict(s, errp)) {
+            return false;
+        }
+        commit(s);
+    } else {
+        commit(s);
+        switchover_send_description(s, desc);
+    }
+    return true;
+}
+
+static void roll_back(MigrationState *s)
+{
+    GError *err = NULL;
+
+    if (s->images_released && !s->host->ops->block_activate(s->host, &err)) {
+        error_report("The guest stays paused, its disk images cannot be taken back: %s",
+                     err->message);
+        g_error_free(err);
+        s->host->ops->set_runstate(s->host, RUN_STATE_PAUSED);
+    } else if (s->state_before == RUN_STATE_RUNNING && !s->exiting) {
+        s->host->ops->vm_start(s->host);
+    } else {
+        s->host->ops->set_runstate(s->host, s->state_before == RUN_STATE_RUNNING ? RUN_STATE_PAUSED
+                                                                                 : s->state_before);
+    }
+}
+
+void switchover_settle_guest(MigrationState *s)
+{
+    BQL_LOCK_GUARD();
+    if (s->committed) {
+        s->host->ops->set_runstate(s->host, RUN_STATE_POSTMIGRATE);
+    } else if (s->stopped) {
+        roll_back(s);
+    }
+}
