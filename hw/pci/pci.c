@@ -188,7 +188,8 @@ static bool config_put(QEMUFile *f, void *pv, size_t size, const VMStateField *f
 
 static const VMStateInfo info_config = {.name = "pci config", .get = config_get, .put = config_put};
 
-static bool pci_pre_save(void *opaque, GError **errp)
+/* Before saving and before loading: the newest version we speak. */
+static bool pci_set_version(void *opaque, GError **errp)
 {
     ((PCIConfig *)opaque)->version_id = PCI_WIRE_VERSION;
     return true;
@@ -221,7 +222,8 @@ const VMStateDescription vmstate_pci_config = {
     .name = "PCIDevice",
     .version_id = PCI_WIRE_VERSION,
     .minimum_version_id = 1,
-    .pre_save = pci_pre_save,
+    .pre_save = pci_set_version,
+    .pre_load = pci_set_version,
     .post_load = pci_post_load,
     .fields =
         (const VMStateField[]){

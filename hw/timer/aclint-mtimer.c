@@ -36,12 +36,16 @@ struct _AclintMtimer {
 G_DEFINE_TYPE(AclintMtimer, aclint_mtimer, TYPE_DEVICE)
 DEVICE_TYPE_REGISTER("riscv.aclint.mtimer", aclint_mtimer_get_type)
 
+static uint64_t mtime_at(const AclintMtimer *s, int64_t ns)
+{
+    return (uint64_t)ns / NS_PER_TICK + __atomic_load_n(&s->time_delta, __ATOMIC_RELAXED);
+}
+
 static uint64_t mtimer_mtime(void *opaque)
 {
     const AclintMtimer *s = opaque;
 
-    return (uint64_t)clock_get_ns(s->vclock) / NS_PER_TICK +
-           __atomic_load_n(&s->time_delta, __ATOMIC_RELAXED);
+    return mtime_at(s, clock_get_ns(s->vclock));
 }
 
 static uint64_t mtimer_timecmp(void *opaque, unsigned hart)
@@ -55,7 +59,7 @@ static uint64_t mtimer_timecmp(void *opaque, unsigned hart)
 static void mtimer_evaluate(AclintMtimer *s, unsigned h)
 {
     int64_t now_ns = clock_get_ns(s->vclock);
-    uint64_t mtime = mtimer_mtime(s);
+    uint64_t mtime = mtime_at(s, now_ns);
 
     if (mtime >= s->timecmp[h]) {
         timer_del(s->harts[h].timer);
@@ -63,12 +67,13 @@ static void mtimer_evaluate(AclintMtimer *s, unsigned h)
         return;
     }
 
+    int64_t tick_start = now_ns - now_ns % NS_PER_TICK;
     uint64_t ticks = s->timecmp[h] - mtime;
-    uint64_t room = (uint64_t)(INT64_MAX - now_ns) / NS_PER_TICK;
+    uint64_t room = (uint64_t)(INT64_MAX - tick_start) / NS_PER_TICK;
 
     riscv_cpu_set_irq(s->harts[h].cpu, MIP_MTIP, false);
     timer_mod_ns(s->harts[h].timer,
-                 ticks > room ? INT64_MAX : now_ns + (int64_t)(ticks * NS_PER_TICK));
+                 ticks > room ? INT64_MAX : tick_start + (int64_t)(ticks * NS_PER_TICK));
 }
 
 static void mtimer_evaluate_all(AclintMtimer *s)
