@@ -68,10 +68,12 @@ static void prop_get(GObject *obj, guint id, GValue *value, GParamSpec *pspec)
     }
 }
 
-/* Construct: the default is stored through prop_set() when the instance is made. */
+/* Construct: the default is stored through prop_set() when the instance is made. The name is not
+ * static: GObject keeps its own spelling of names with underscores. */
 static GParamSpec *prop_pspec(const DeviceProperty *p)
 {
-    const GParamFlags flags = G_PARAM_READWRITE | G_PARAM_CONSTRUCT | G_PARAM_STATIC_STRINGS;
+    const GParamFlags flags =
+        G_PARAM_READWRITE | G_PARAM_CONSTRUCT | G_PARAM_STATIC_NICK | G_PARAM_STATIC_BLURB;
 
     switch (p->type) {
     case DEVICE_PROP_TYPE_BOOL:

@@ -12,6 +12,7 @@ static void virtio_transport_default_init(VirtioTransportInterface *iface)
 }
 
 G_DEFINE_ABSTRACT_TYPE(VirtIODevice, virtio_device, TYPE_DEVICE)
+DEVICE_TYPE_REGISTER("virtio-device", virtio_device_get_type)
 
 static const DeviceProperty common_props[] = {
     VIRTIO_FEATURE_PROP("indirect_desc", VIRTIO_F_INDIRECT_DESC, "indirect descriptors"),
