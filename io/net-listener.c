@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <glib-unix.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include "io/net-listener.h"
@@ -29,12 +30,17 @@ struct NetListener {
 
 static void watch_socket(ListeningSocket *ls);
 
-static void listening_socket_stop(ListeningSocket *ls)
+static void clear_source(ListeningSocket *ls)
 {
     if (ls->source) {
         g_source_destroy(ls->source);
         g_clear_pointer(&ls->source, g_source_unref);
     }
+}
+
+static void listening_socket_stop(ListeningSocket *ls)
+{
+    clear_source(ls);
     if (ls->fd >= 0) {
         close(ls->fd);
         ls->fd = -1;
@@ -57,10 +63,7 @@ static void listener_unref(NetListener *l)
 
 static void set_source(ListeningSocket *ls, GSource *source, GSourceFunc fn)
 {
-    if (ls->source) {
-        g_source_destroy(ls->source);
-        g_source_unref(ls->source);
-    }
+    clear_source(ls);
     ls->source = source;
     g_source_set_callback(source, fn, ls, NULL);
     g_source_attach(source, NULL);
@@ -270,6 +273,46 @@ NetListener *net_listener_new_fd(int fd, NetListenerCB *cb, void *opaque, GError
     l = listener_alloc(cb, opaque);
     add_socket(l, fd);
     return l;
+}
+
+void net_listener_set_accepting(NetListener *l, bool accepting)
+{
+    for (unsigned i = 0; i < l->sockets->len; i++) {
+        ListeningSocket *ls = g_ptr_array_index(l->sockets, i);
+
+        if (accepting) {
+            watch_socket(ls);
+        } else {
+            clear_source(ls);
+        }
+    }
+}
+
+QIOChannelSocket *net_listener_wait(NetListener *l, GError **errp)
+{
+    g_autofree struct pollfd *p = g_new0(struct pollfd, l->sockets->len);
+
+    for (unsigned i = 0; i < l->sockets->len; i++) {
+        p[i].fd = ((ListeningSocket *)g_ptr_array_index(l->sockets, i))->fd;
+        p[i].events = POLLIN;
+    }
+    for (;;) {
+        if (poll(p, l->sockets->len, -1) < 0 && errno != EINTR) {
+            error_setg_errno(errp, errno, "Unable to wait for a connection");
+            return NULL;
+        }
+        for (unsigned i = 0; i < l->sockets->len; i++) {
+            int fd = accept4(p[i].fd, NULL, NULL, SOCK_CLOEXEC);
+
+            if (fd >= 0) {
+                return io_channel_socket_new_fd(fd, errp);
+            }
+            if (errno == EMFILE || errno == ENFILE) {
+                error_setg_errno(errp, errno, "Unable to accept a connection");
+                return NULL;
+            }
+        }
+    }
 }
 
 void net_listener_free(NetListener *l)

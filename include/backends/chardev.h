@@ -29,12 +29,17 @@ typedef struct {
 typedef struct ChardevList ChardevList;
 ChardevList *chardev_list_new(void);
 void chardev_list_free(ChardevList *list);
+/* How files are opened: -1 and *errp, or a descriptor. Default: open(2). The monitor's one knows
+ * /dev/fdset/N. */
+typedef int ChardevOpenFile(void *opaque, const char *path, int flags, int mode, GError **errp);
+void chardev_list_set_open_file(ChardevList *list, ChardevOpenFile *fn, void *opaque);
 
 /* -chardev BACKEND,id=ID,...: options already split into a JSON object of strings/bools with
  * "backend" and "id". */
 Chardev *chardev_new(ChardevList *list, JsonObject *options, GError **errp);
-/* The short forms of -serial, -monitor, -qmp, -qtest ("stdio", "unix:PATH,server=on", "file:P",
- * "chardev:ID", "none" returns NULL without error); @label is the id. */
+/* The short forms of -serial, -monitor, -qmp, -qtest: "stdio", "null", "vc", "pty[:LINK]",
+ * "file:PATH", "pipe:PATH", "fd:N", "unix:PATH,server=on", "tcp:HOST:PORT,server=on". @label is the
+ * id. "chardev:ID" finds an existing one; "none" returns NULL without error. */
 Chardev *chardev_new_short(ChardevList *list, const char *label, const char *text, GError **errp);
 Chardev *chardev_find(ChardevList *list, const char *id);
 bool chardev_remove(ChardevList *list, const char *id, GError **errp);
@@ -49,7 +54,7 @@ void chardev_detach(Chardev *chr);
 bool chardev_has_frontend(Chardev *chr);
 bool chardev_is_open(Chardev *chr);
 /* Deliver input on another main context (the out-of-band monitor thread); NULL = default. The big
- * lock is then not held in callbacks. */
+ * lock is then not held in callbacks. Call it while the old context does not dispatch. */
 void chardev_set_context(Chardev *chr, GMainContext *ctx);
 
 /* Bytes taken now; may be short when the back end is full (then write_ready follows). */
@@ -63,5 +68,8 @@ void chardev_accept_input(Chardev *chr);
 unsigned chardev_take_fds(Chardev *chr, int *fds, unsigned max);
 /* Block until a client is there (server with wait=on). */
 bool chardev_wait_connected(Chardev *chr, GError **errp);
+
+/* ringbuf only: take the oldest bytes; 0 when empty. */
+size_t chardev_ringbuf_read(Chardev *chr, void *buf, size_t len);
 
 #endif

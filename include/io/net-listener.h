@@ -18,6 +18,10 @@ NetListener *net_listener_new(const SocketAddress *addr, int backlog, NetListene
                               void *opaque, GError **errp);
 /* Adopt an inherited listening socket. */
 NetListener *net_listener_new_fd(int fd, NetListenerCB *cb, void *opaque, GError **errp);
+/* Off: clients wait in the backlog. */
+void net_listener_set_accepting(NetListener *l, bool accepting);
+/* Block until a client is there and return it, past the callback; NULL and *errp on failure. */
+QIOChannelSocket *net_listener_wait(NetListener *l, GError **errp);
 /* Stop accepting and close; safe inside the callback. */
 void net_listener_free(NetListener *l);
 /* Bound addresses, numeric, in the order of spec 35 section 1.3; GPtrArray of SocketAddress. */

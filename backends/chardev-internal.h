@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the kinds of character device build on.
+ *
+ *   chardev.c          the list, options common to all, the front end's functions
+ *   chardev-stream.c   bytes between a front end and a pair of channels
+ *   chardev-*.c        one file per family of kinds: opens the channels, decides what a hang-up
+ * means
+ */
+#ifndef GODWIT_BACKENDS_CHARDEV_INTERNAL_H
+#define GODWIT_BACKENDS_CHARDEV_INTERNAL_H
+
+#include "backends/chardev.h"
+#include "io/channel.h"
+
+typedef struct ChardevOps {
+    const char *name;           /* backend=NAME */
+    const char *const *options; /* besides the common ones; NULL-terminated */
+    size_t state_size;          /* chr->state */
+    bool (*open)(Chardev *chr, JsonObject *options, GError **errp);
+    void (*close)(
+        Chardev *chr); /* optional; also after a failed open; channels are dropped after it */
+    char *(*filename)(Chardev *chr); /* optional: the kind's name */
+    /* Optional, for kinds without channels; lock held. Takes all. */
+    void (*write)(Chardev *chr, const uint8_t *buf, size_t len);
+    /* Optional: the input ended, channels are dropped, CLOSED was delivered. Default main context.
+     * Without it only the input stops and output goes on. */
+    void (*hangup)(Chardev *chr);
+    bool (*wait_connected)(Chardev *chr, GError **errp); /* optional */
+} ChardevOps;
+
+extern const ChardevOps chardev_null_ops;
+extern const ChardevOps chardev_vc_ops;
+extern const ChardevOps chardev_ringbuf_ops;
+extern const ChardevOps chardev_file_ops;
+extern const ChardevOps chardev_pipe_ops;
+extern const ChardevOps chardev_fd_ops;
+extern const ChardevOps chardev_stdio_ops;
+extern const ChardevOps chardev_pty_ops;
+extern const ChardevOps chardev_socket_ops;
+
+struct ChardevList {
+    GPtrArray *chardevs;
+    ChardevOpenFile *open_file;
+    void *open_opaque;
+    bool stdio_taken;
+};
+
+struct Chardev {
+    const ChardevOps *ops;
+    ChardevList *list;
+    char *label;
+    void *state;
+    gatomicrefcount refs; /* the list's, and one per GSource */
+
+    /* The front end; changed only while nothing is delivered. */
+    bool attached;
+    ChardevFrontend fe;
+    void *fe_opaque;
+
+    GMutex lock;           /* all below */
+    GMainContext *context; /* NULL: default */
+    bool dead;             /* removed from the list */
+    bool open;
+    QIOChannel *in, *out; /* often the same; NULL: that direction is not there */
+    GSource *in_watch, *out_watch;
+    bool paused;       /* the front end had no room */
+    GByteArray *queue; /* not yet written */
+    bool want_ready;   /* somebody was told to wait for write_ready */
+    GArray *fds;       /* received, not yet taken */
+    int log_fd;
+};
+
+Chardev *chardev_ref(Chardev *chr);
+void chardev_unref(void *chr);
+/* Tell the front end; no lock held. */
+void chardev_send_event(Chardev *chr, ChrEvent event);
+
+/* ---- chardev-stream.c ---- */
+
+/* Start using @in and @out (either may be NULL; references are taken): OPENED, then input flows. */
+void chardev_stream_connect(Chardev *chr, QIOChannel *in, QIOChannel *out);
+/* Stop; CLOSED if it was open. */
+void chardev_stream_disconnect(Chardev *chr);
+/* Lock held: write or queue; returns bytes taken, all of them if @queue_rest. */
+size_t chardev_stream_write(Chardev *chr, const uint8_t *buf, size_t len, bool queue_rest);
+/* Front end has room / context changed: watch the channels anew. Lock held. */
+void chardev_stream_rearm(Chardev *chr);
+/* How much the front end takes now. No lock held. */
+size_t chardev_stream_room(Chardev *chr);
+
+/* ---- for options ---- */
+
+/* A mandatory string: "chardev: file: no path given". */
+const char *chardev_need_option(JsonObject *options, const char *backend, const char *key,
+                                GError **errp);
+/* A descriptor inherited at start, given as decimal number; CLOEXEC from now on. */
+int chardev_inherited_fd(const char *text, GError **errp);
+
+/* ---- chardev-short.c ---- */
+
+/* Options of a short form; NULL and *errp if it is none. */
+JsonObject *chardev_parse_short(const char *label, const char *text, GError **errp);
+
+#endif
