@@ -58,11 +58,6 @@ static bool gate_stimecmp(const RISCVCPU *cpu, unsigned csr)
     return env->priv == PRV_M || (env->mcounteren & COUNTEREN_TM && env->menvcfg & ENVCFG_STCE);
 }
 
-static bool gate_vstimecmp(const RISCVCPU *cpu, unsigned csr)
-{
-    return gate_h(cpu, csr) && gate_stimecmp(cpu, csr);
-}
-
 static bool counter_exists(const RISCVCPU *cpu, unsigned index)
 {
     return index < 3 || index < 3u + cpu->cfg.pmu_num;
@@ -384,9 +379,8 @@ static void write_tdata(RISCVCPU *cpu, const CsrRow *row, unsigned csr, uint64_t
 
     if (csr == CSR_TDATA2) {
         env->tdata2[env->trigger_cur] = v;
-    } else if (csr == CSR_TDATA1) {
-        /* load, store, execute, U, S, M; a size of 0 (any), 1, 2, 4 or 8 bytes. The type is fixed.
-         */
+    } else if (csr == CSR_TDATA1 && v >> 60 == TDATA1_TYPE2 >> 60) {
+        /* load, store, execute, U, S, M; a size of 0 (any), 1, 2, 4 or 8 bytes. */
         uint64_t kept = v & 0x5F;
         uint64_t size = v & (UINT64_C(3) << 16 | UINT64_C(3) << 21);
 
@@ -473,7 +467,7 @@ const CsrRow riscv_csr_table[4096] = {
     [CSR_VSCAUSE]     = PLAIN("vscause", gate_h, vscause, ALL),
     [CSR_VSTVAL]      = PLAIN("vstval", gate_h, vstval, ALL),
     [CSR_VSIP]        = ROW("vsip", gate_h, read_mip, write_mip),
-    [CSR_VSTIMECMP]   = PLAIN("vstimecmp", gate_vstimecmp, vstimecmp, ALL),
+    [CSR_VSTIMECMP]   = PLAIN("vstimecmp", gate_stimecmp, vstimecmp, ALL),
     [CSR_VSATP]       = PLAIN("vsatp", gate_h, vsatp, ALL),
 
     [CSR_MVENDORID ... CSR_MIMPID] = ROW("mid", NULL, read_id, write_ignored),
