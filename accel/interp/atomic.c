@@ -94,6 +94,10 @@ static bool store_conditional(InterpVCPU *v, uint64_t addr, unsigned size, uint6
     if (size == 4) {
         uint32_t expected = env->load_val;
 
+        /* An LR.D of anything that is not such a word reserved something else. */
+        if (env->load_val != (uint64_t)(int32_t)expected) {
+            return true;
+        }
         *result = !__atomic_compare_exchange_n((uint32_t *)t.host, &expected, (uint32_t)value,
                                                false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
     } else {

@@ -38,11 +38,6 @@ const void *const *exec_handlers;
         DISPATCH();                \
     } while (0)
 
-static inline SoftTLBEntry *tlb_entry(SoftTLB *tlb, uint64_t addr)
-{
-    return softtlb_entry(tlb, addr);
-}
-
 /* A hit of the right kind, and naturally aligned: one comparison. */
 #define TLB_TAG(addr, size) ((addr) & (TARGET_PAGE_MASK | ((size)-1)))
 
@@ -90,17 +85,19 @@ static const void *const *run(InterpVCPU *v)
 #define ALU(name, value)    \
     L_##name : D = (value); \
     NEXT();
+/* Also the first of a pair: DO_name is what it does. */
+#define DO_ALU(name) L_##name : DO_##name NEXT();
 #include "accel/interp/exec-alu.h.inc"
-
-#define P(a, b)                   \
-    L_##a##__##b : D = VALUE_##a; \
-    op++;                         \
-    goto L_##b;
-    EXEC_OPS_PAIR(P)
-#undef P
 
     /* ---- memory ---- */
 #include "accel/interp/exec-mem.h.inc"
+
+    /* ---- pairs ---- */
+#define P(a, b)                 \
+    L_##a##__##b : DO_##a op++; \
+    goto L_##b;
+    EXEC_OPS_PAIR(P)
+#undef P
 
     /* ---- control flow ---- */
 #define BRANCH(name, cond)        \
@@ -158,7 +155,7 @@ lookup:
         return NULL;
     }
     {
-        SoftTLBEntry *e = tlb_entry(&env->tlb[env->mmu_idx_fetch], pc);
+        SoftTLBEntry *e = softtlb_entry(&env->tlb[env->mmu_idx_fetch], pc);
         const uint8_t *host = (const uint8_t *)(pc + e->addend);
         Block *next = v->code.table[code_hash(host)];
 

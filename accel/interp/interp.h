@@ -22,14 +22,30 @@
     X(la)      /* rd = page + imm */                              \
     X(load_x0) /* a load whose value nobody wants; rs2 = bytes */ \
     X(beqz)                                                       \
-    X(bnez) X(j)                         /* jal x0 */             \
+    X(bnez)                                                       \
+    X(j)                                 /* jal x0 */             \
         X(jr)                            /* jalr x0 */            \
         X(csr_read)                      /* csrrs rd, csr, x0 */  \
         X(csr_write) X(amo) X(fp) X(end) /* the block stops here without a jump */
 
-/* Pairs run by one handler: the first operation's handler also runs the second, which stays in its
- * own slot. */
-#define EXEC_OPS_PAIR(P) P(addi, bne)
+/*
+ * Pairs run by one handler: the first operation's handler goes straight on to the second's code,
+ * which stays in its own slot. Chosen from what compilers emit often: address arithmetic and the
+ * access, counting and the loop's branch, runs of register saves and restores.
+ */
+#define EXEC_OPS_PAIR(P)                                                                          \
+    P(addi, addi)                                                                                 \
+    P(addi, add) P(addi, mv) P(addi, slli) P(addi, mul) P(addi, xor) P(addi, ld) P(addi, sd)      \
+        P(addi, beq) P(addi, bne) P(addi, bltu) P(addi, bgeu) P(addiw, beq) P(addiw, bne)         \
+            P(add, add) P(add, ld) P(add, lw) P(add, lbu) P(add, sd) P(add, bne) P(add, bltu)     \
+                P(add, bgeu) P(mv, mv) P(mv, addi) P(mv, jal) P(li, li) P(li, mv) P(slli, add)    \
+                    P(slli, srli) P(slli, xor) P(srli, xor) P(srliw, addi) P(xor, addi)           \
+                        P(xor, addiw) P(xor, andi) P(xor, slli) P(xor, srli) P(andi, slli)        \
+                            P(andi, beqz) P(andi, bnez) P(mul, add) P(ld, ld) P(ld, addi)         \
+                                P(ld, mv) P(ld, xor) P(ld, beqz) P(ld, bnez) P(lw, mv) P(lw, add) \
+                                    P(lw, xor) P(lw, beqz) P(lw, bnez) P(lbu, srliw) P(lbu, beqz) \
+                                        P(lbu, bnez) P(sd, sd) P(sd, addi) P(sd, mv) P(sw, addi)  \
+                                            P(sb, add) P(sb, addi)
 
 typedef enum {
 #define X(name) XOP_##name,
@@ -128,8 +144,9 @@ extern const void *const *exec_handlers;
 
 /* ---- slow.c, atomic.c, fp.c: what handlers call. On failure v->excp and v->tval are set ---- */
 /* These two set v->excp to RISCV_EXCP_NONE on success. */
-uint64_t exec_load_slow(InterpVCPU *v, uint64_t addr, unsigned size);
-void exec_store_slow(InterpVCPU *v, uint64_t addr, unsigned size, uint64_t value);
+__attribute__((cold)) uint64_t exec_load_slow(InterpVCPU *v, uint64_t addr, unsigned size);
+__attribute__((cold)) void exec_store_slow(InterpVCPU *v, uint64_t addr, unsigned size,
+                                           uint64_t value);
 /* The others return false on failure; the caller fills in tval of illegal instructions. */
 bool exec_csr_read(InterpVCPU *v, const Op *op);
 bool exec_csr_write(InterpVCPU *v, const Op *op);
