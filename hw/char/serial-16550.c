@@ -11,11 +11,6 @@
  */
 #include "hw/char/serial-16550.h"
 
-#pragma weak chardev_attach
-#pragma weak chardev_detach
-#pragma weak chardev_write
-#pragma weak chardev_accept_input
-
 enum { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_SCR };
 
 enum { IER_RDI = 0x01, IER_THRI = 0x02, IER_RLSI = 0x04, IER_MSI = 0x08 };

@@ -38,8 +38,6 @@ static bool set_properties(DeviceState *dev, const char *driver, JsonObject *opt
 
     json_object_iter_init(&it, options);
     while (json_object_iter_next(&it, &name, &value)) {
-        bool ok;
-
         if (strcmp(name, "driver") == 0 || strcmp(name, "id") == 0 || strcmp(name, "bus") == 0) {
             continue;
         }
@@ -47,12 +45,7 @@ static bool set_properties(DeviceState *dev, const char *driver, JsonObject *opt
             error_setg(errp, "Property '%s.%s' not found", driver, name);
             return false;
         }
-        if (JSON_NODE_HOLDS_VALUE(value) && json_node_get_value_type(value) == G_TYPE_STRING) {
-            ok = object_set_property_text(G_OBJECT(dev), name, json_node_get_string(value), errp);
-        } else {
-            ok = object_set_property_json(G_OBJECT(dev), name, value, errp);
-        }
-        if (!ok) {
+        if (!object_set_property_json(G_OBJECT(dev), name, value, errp)) {
             return false;
         }
     }
