@@ -139,8 +139,12 @@ C_RESERVED = set('''auto break case char const continue default do double else e
     typedef union unsigned void volatile while linux unix'''.split())
 
 
+def c_suffix(name):
+    return re.sub(r'[^a-zA-Z0-9_]', '_', name)
+
+
 def c_name(name):
-    name = re.sub(r'[^a-zA-Z0-9_]', '_', name)
+    name = c_suffix(name)
     return 'q_' + name if name in C_RESERVED or name[0].isdigit() else name
 
 
@@ -629,7 +633,7 @@ class CommandsWriter:
                 body += ['typedef struct {'] + c_fields(c.members)
                 body.append(f'}} QmpArgs_{c_name(c.name)};')
             body += [self.prototype(c) + ';', '']
-        body.append(f'void qmp_register_{c_name(self.module)}(QmpCommandTable *t, void *opaque);')
+        body.append(f'void qmp_register_{c_suffix(self.module)}(QmpCommandTable *t, void *opaque);')
         return header(self.module, 'COMMANDS', [f'#include "qapi-types-{self.module}.h"'], body)
 
     def source(self):
@@ -645,7 +649,7 @@ class CommandsWriter:
                               for k in ('allow-oob', 'allow-preconfig'))
             lines.append(f'    {{{c_string(c.name)}, {flags}, marshal_{c_name(c.name)}}},')
         return lines + ['};', '',
-                        f'void qmp_register_{c_name(self.module)}(QmpCommandTable *t, '
+                        f'void qmp_register_{c_suffix(self.module)}(QmpCommandTable *t, '
                         'void *opaque)',
                         '{',
                         '    qmp_command_table_add(t, commands, ARRAY_SIZE(commands), opaque);',
@@ -753,6 +757,7 @@ class Introspection:
     def __init__(self, schema, modules):
         self.entities = []
         self.names = {}
+        self.arrays = set()
         self.pending = []
         for name, t in BUILTINS.items():
             if name in ('str', 'int', 'number', 'bool', 'null', 'any'):
@@ -777,13 +782,14 @@ class Introspection:
     def ref(self, t):
         if isinstance(t, Builtin):
             return 'int' if t.json_type == 'int' else t.name
-        fresh = t.name not in self.names
         if isinstance(t, Array):
-            name = f'[{self.ref(t.element)}]'
-            if fresh:
-                self.names[t.name] = name
-                self.emit(name, 'array', **{'element-type': name[1:-1]})
+            element = self.ref(t.element)
+            name = f'[{element}]'
+            if name not in self.arrays:  # all integer types look the same here
+                self.arrays.add(name)
+                self.emit(name, 'array', **{'element-type': element})
             return name
+        fresh = t.name not in self.names
         name = self.mask(t.name)
         if fresh:
             self.pending.append((name, t))
