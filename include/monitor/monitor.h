@@ -17,7 +17,10 @@ void monitor_hub_free(MonitorHub *hub);
 QmpCommandTable *monitor_hub_commands(MonitorHub *hub);
 /* The sink every subsystem emits into; any thread. */
 QapiEventSink monitor_hub_event_sink(MonitorHub *hub);
-/* HMP commands and info items that need the machine. */
+/*
+ * The machine that commands act on; its vclock and accel are set. NULL takes it away again.
+ * Commands that need a machine fail politely without one.
+ */
 void monitor_hub_set_machine(MonitorHub *hub, Machine *machine);
 
 bool monitor_add_qmp(MonitorHub *hub, Chardev *chr, bool pretty, GError **errp);
@@ -37,8 +40,13 @@ bool monitor_fdset_add(MonitorHub *hub, int fd, int64_t set, const char *opaque,
  * monitor/ implements. */
 void monitor_register_commands(MonitorHub *hub);
 
-/* -qtest: serve the protocol of spec 71 section 6 on @chr; @log: file name, "none", or NULL =
- * stderr. */
-bool qtest_server_start(Machine *machine, Chardev *chr, const char *log, GError **errp);
+/*
+ * -qtest: serve the protocol of spec 71 section 6 on @chr; @log: file name, "none", or NULL =
+ * stderr. Free before the machine and the chardev.
+ */
+typedef struct QtestServer QtestServer;
+QtestServer *qtest_server_start(Machine *machine, Chardev *chr, const char *log, GError **errp);
+void qtest_server_free(QtestServer *q);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(QtestServer, qtest_server_free)
 
 #endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* qapi/char.json and block.json: what devices stand on. */
+#include "util/osdep.h"
+#include "monitor/commands.h"
+#include "qapi-commands-block.h"
+#include "qapi-commands-char.h"
+
+/* ---- character devices ---- */
+
+static void add_chardev(Chardev *chr, void *opaque)
+{
+    ChardevInfo *info = g_new0(ChardevInfo, 1);
+
+    info->label = g_strdup(chardev_label(chr));
+    info->filename = chardev_filename(chr);
+    info->frontend_open = chardev_has_frontend(chr);
+    g_ptr_array_add(opaque, info);
+}
+
+GPtrArray *qmp_query_chardev(QmpCall *call, GError **errp)
+{
+    MonitorHub *hub = call->opaque;
+    GPtrArray *list = qapi_list_new_ChardevInfo();
+
+    if (hub->machine && hub->machine->chardevs) {
+        chardev_foreach(hub->machine->chardevs, add_chardev, list);
+    }
+    return list;
+}
+
+void qmp_chardev_remove(QmpCall *call, const QmpArgs_chardev_remove *args, GError **errp)
+{
+    Machine *m = monitor_hub_machine(call->opaque, errp);
+
+    if (m) {
+        chardev_remove(m->chardevs, args->id, errp);
+    }
+}
+
+/* ---- disk images ---- */
+
+static BlockDeviceInfo *block_device_info(BlockBackend *blk)
+{
+    const char *filename = block_filename(blk);
+    BlockDeviceInfo *info = g_new0(BlockDeviceInfo, 1);
+
+    info->file = g_strdup(filename ? filename : "");
+    info->node_name = g_strdup(block_node_name(blk));
+    info->ro = !block_is_writable(blk);
+    info->drv = g_strdup(block_driver(blk));
+    info->detect_zeroes = g_strdup("off");
+    info->cache = g_new0(BlockdevCacheInfo, 1);
+    info->cache->writeback = true;
+    info->image = g_new0(ImageInfo, 1);
+    info->image->filename = g_strdup(info->file);
+    info->image->format = g_strdup(info->drv);
+    info->image->virtual_size = (int64_t)block_length(blk);
+    return info;
+}
+
+static void add_block(BlockBackend *blk, void *opaque)
+{
+    const char *name = block_name(blk);
+
+    if (!name) {
+        return; /* a node nobody named as a drive */
+    }
+    BlockInfo *info = g_new0(BlockInfo, 1);
+
+    info->device = g_strdup(name);
+    info->type = g_strdup("unknown");
+    info->inserted = block_device_info(blk);
+    g_ptr_array_add(opaque, info);
+}
+
+GPtrArray *qmp_query_block(QmpCall *call, GError **errp)
+{
+    MonitorHub *hub = call->opaque;
+    GPtrArray *list = qapi_list_new_BlockInfo();
+
+    if (hub->machine && hub->machine->blocks) {
+        block_foreach(hub->machine->blocks, add_block, list);
+    }
+    return list;
+}
+
+static void add_node(BlockBackend *blk, void *opaque)
+{
+    g_ptr_array_add(opaque, block_device_info(blk));
+}
+
+GPtrArray *qmp_query_named_block_nodes(QmpCall *call, const QmpArgs_query_named_block_nodes *args,
+                                       GError **errp)
+{
+    MonitorHub *hub = call->opaque;
+    GPtrArray *list = qapi_list_new_BlockDeviceInfo();
+
+    if (hub->machine && hub->machine->blocks) {
+        block_foreach(hub->machine->blocks, add_node, list);
+    }
+    return list;
+}
+
+/* Free-form arguments may be absent altogether. */
+static JsonObject *given(JsonObject *args, GError **errp)
+{
+    if (!args) {
+        error_setg(errp, "Arguments are missing");
+    }
+    return args;
+}
+
+void qmp_blockdev_add(QmpCall *call, JsonObject *args, GError **errp)
+{
+    Machine *m = monitor_hub_machine(call->opaque, errp);
+
+    if (m && given(args, errp)) {
+        block_node_add(m->blocks, args, m->incoming, errp);
+    }
+}
+
+void qmp_blockdev_del(QmpCall *call, const QmpArgs_blockdev_del *args, GError **errp)
+{
+    Machine *m = monitor_hub_machine(call->opaque, errp);
+
+    if (m) {
+        block_node_del(m->blocks, args->node_name, errp);
+    }
+}
