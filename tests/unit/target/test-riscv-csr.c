@@ -191,6 +191,9 @@ static void test_mip(void)
     g_assert_cmphex(hart_csr(h, CSR_MIP), ==, MIP_SEIP | MIP_STIP | MIP_SSIP);
     riscv_csr_rmw(h->cpu, CSR_MIP, &old, 0, MIP_SEIP, true);
     g_assert_cmphex(hart_csr(h, CSR_MIP), ==, MIP_STIP | MIP_SSIP);
+    /* A line that rose between an instruction's read and its write stays up. */
+    riscv_csr_table[CSR_MIP].write(h->cpu, &riscv_csr_table[CSR_MIP], CSR_MIP, 0, MIP_VSSIP);
+    g_assert_cmphex(hart_csr(h, CSR_MIP), ==, MIP_STIP | MIP_SSIP);
     hart_csr_write(h, CSR_MENVCFG, ENVCFG_STCE);
     hart_csr_write(h, CSR_MIP, 0);
     g_assert_cmphex(hart_csr(h, CSR_MIP), ==, MIP_STIP);
