@@ -132,6 +132,15 @@ struct RISCVCPU {
     /* FENCE.I, or a code page changed: forget pre-decoded blocks; set by the accelerator. vCPU
      * thread. */
     void (*invalidate_code)(RISCVCPU *cpu);
+    /* Memory that page table walks met last, from @base on; forgotten together with the TLBs. */
+    struct {
+        hwaddr base;
+        uint64_t len; /* 0: none */
+        uint8_t *host;
+        RAMBlock *block;
+        ram_addr_t offset;
+        bool writable;
+    } tables;
     QEMUTimer *stimer;  /* Sstc */
     GMutex stimer_lock; /* makes "compare, set STIP, arm" one step for the vCPU and the timer's
                            thread */

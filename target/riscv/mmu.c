@@ -91,6 +91,31 @@ static inline unsigned leaf_perms(uint64_t pte, AccessMode m)
 }
 
 /*
+ * Where the page table entry at @addr is in our memory, or NULL. Tables nearly always lie in the
+ * same RAM, so the last answer is kept; riscv_tlb_flush() is what the accelerator calls when the
+ * memory map changes.
+ */
+static uint64_t *table_entry(RISCVCPU *cpu, hwaddr addr)
+{
+    if (addr - cpu->tables.base >= cpu->tables.len) {
+        MemoryTranslation t;
+
+        address_space_translate(cpu->as, addr, &t);
+        if (!t.host || t.len < 8) {
+            return NULL;
+        }
+        /* Entries are aligned and ranges end at page ends at the earliest. */
+        cpu->tables.base = addr;
+        cpu->tables.len = t.len;
+        cpu->tables.host = t.host;
+        cpu->tables.block = t.mr->block;
+        cpu->tables.offset = t.mr->block_offset + t.offset;
+        cpu->tables.writable = t.writable;
+    }
+    return (uint64_t *)(cpu->tables.host + (addr - cpu->tables.base));
+}
+
+/*
  * Find the leaf for @vaddr. With @debug nothing is changed and permissions do not matter. Page
  * table entries are read and updated atomically: other harts walk and set A and D at the same time.
  */
@@ -108,17 +133,16 @@ static RISCVException walk(RISCVCPU *cpu, uint64_t vaddr, RISCVAccess access, Ac
     for (int level = levels - 1; level >= 0; level--) {
         unsigned shift = TARGET_PAGE_BITS + 9 * level;
         hwaddr addr = table + (vaddr >> shift & 0x1FF) * 8;
-        MemoryTranslation t;
-        uint64_t raw, pte, ppn;
+        uint64_t *entry, raw, pte, ppn;
 
         if (!riscv_pmp_check(env, addr, 8, ACCESS_LOAD, PRV_S)) {
             return access_fault(access);
         }
-        address_space_translate(cpu->as, addr, &t);
-        if (!t.host || t.len < 8) {
+        entry = table_entry(cpu, addr);
+        if (!entry) {
             return page_fault(access);
         }
-        raw = __atomic_load_n((uint64_t *)t.host, __ATOMIC_ACQUIRE);
+        raw = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
     again:
         pte = GUINT64_FROM_LE(raw);
         ppn = pte >> PTE_PPN_SHIFT;
@@ -141,14 +165,15 @@ static RISCVException walk(RISCVCPU *cpu, uint64_t vaddr, RISCVAccess access, Ac
             }
             pte |= PTE_A | (access == ACCESS_STORE ? PTE_D : 0);
             if (pte != GUINT64_FROM_LE(raw)) {
-                if (!t.writable) {
+                if (!cpu->tables.writable) {
                     return page_fault(access);
                 }
-                if (!__atomic_compare_exchange_n((uint64_t *)t.host, &raw, GUINT64_TO_LE(pte),
-                                                 false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE)) {
+                if (!__atomic_compare_exchange_n(entry, &raw, GUINT64_TO_LE(pte), false,
+                                                 __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE)) {
                     goto again;
                 }
-                dirty_log_mark(t.mr->block, t.mr->block_offset + t.offset, 8);
+                dirty_log_mark(cpu->tables.block, cpu->tables.offset + (addr - cpu->tables.base),
+                               8);
             }
         }
         out->paddr = ppn << TARGET_PAGE_BITS | (vaddr & (BIT64(shift) - 1));
@@ -211,6 +236,7 @@ bool riscv_debug_translate(RISCVCPU *cpu, uint64_t vaddr, hwaddr *paddr)
     AccessMode m = mode_of(&cpu->env, cpu->env.mmu_idx_data);
     WalkResult w = {.paddr = vaddr};
 
+    cpu->tables.len = 0; /* the vCPU is stopped: it may not have heard of the newest memory map */
     if (translated(&cpu->env, m.priv) &&
         walk(cpu, vaddr, ACCESS_LOAD, m, true, &w) != RISCV_EXCP_NONE) {
         return false;
@@ -246,6 +272,7 @@ void riscv_tlb_flush(RISCVCPU *cpu)
     }
     cpu->env.tlb_filled = 0;
     cpu->env.tlb_superpages = 0;
+    cpu->tables.len = 0;
 }
 
 void riscv_tlb_flush_page(RISCVCPU *cpu, uint64_t vaddr)
