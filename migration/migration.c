@@ -213,6 +213,7 @@ static void wait_for_window(MigrationState *s)
 {
     int64_t end = s->window.start_us + RATE_WINDOW_US;
 
+    qemu_fflush(s->file); /* what is queued must not wait for the next MiB */
     g_mutex_lock(&s->lock);
     while (!s->cancelled && !s->error && g_cond_wait_until(&s->wake, &s->lock, end)) {
     }
