@@ -348,11 +348,11 @@ static void test_map_change(void)
 
         address_space_add(h->as, &over, DATA, 1);
         before = __atomic_load_n(&hidden[0], __ATOMIC_RELAXED);
-        g_thread_yield();
+        g_usleep(100);
         g_assert_cmpuint(__atomic_load_n(&hidden[0], __ATOMIC_RELAXED), ==, before);
         address_space_del(h->as, &over);
         before = __atomic_load_n(&shown[0], __ATOMIC_RELAXED);
-        g_thread_yield();
+        g_usleep(100);
         g_assert_cmpuint(__atomic_load_n(&shown[0], __ATOMIC_RELAXED), ==, before);
     }
     h->accel->ops->pause_all(h->accel);
