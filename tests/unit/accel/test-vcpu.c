@@ -97,6 +97,11 @@ static void test_amo(void)
     harness_free(h);
 }
 
+static void note_halted(RISCVCPU *cpu, void *opaque)
+{
+    *(uint32_t *)opaque = cpu->env.halted;
+}
+
 /* Finish n times, each time after a WFI that a software interrupt ends. */
 static void test_wfi(void)
 {
@@ -118,6 +123,7 @@ static void test_wfi(void)
     Harness *h = harness_new(1 * MiB, 1);
     uint64_t *data = harness_ptr(h, DATA);
     RISCVCPU *cpu = harness_cpu(h, 0);
+    uint32_t halted;
 
     harness_code(h, HARNESS_RAM, code, ARRAY_SIZE(code));
     h->accel->ops->resume_all(h->accel);
@@ -134,6 +140,11 @@ static void test_wfi(void)
         __atomic_store_n(&data[1], n, __ATOMIC_SEQ_CST);
     }
     bql_lock();
+    /* With the interrupt gone it goes to sleep in the end, and sleeping harts stop like any other.
+     */
+    do {
+        accel_run_on_vcpu(h->accel, 0, note_halted, &halted);
+    } while (!halted);
     h->accel->ops->pause_all(h->accel);
     g_assert_cmpuint(cpu->env.halted, ==, 1);
     harness_free(h);
