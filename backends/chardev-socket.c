@@ -260,6 +260,15 @@ static bool socket_open(Chardev *chr, JsonObject *options, GError **errp)
     return s->server ? start_server(chr, options, fd, errp) : start_client(chr, fd, errp);
 }
 
+/* Ours as a server, the peer's as a client. */
+static char *address_text(const ChardevSocket *s)
+{
+    g_autoptr(GPtrArray) bound = s->listener ? net_listener_addresses(s->listener) : NULL;
+    const SocketAddress *addr = bound && bound->len ? g_ptr_array_index(bound, 0) : s->addr;
+
+    return addr ? socket_address_to_string(addr) : g_strdup("fd");
+}
+
 static bool socket_wait_connected(Chardev *chr, GError **errp)
 {
     ChardevSocket *s = chr->state;
@@ -270,7 +279,7 @@ static bool socket_wait_connected(Chardev *chr, GError **errp)
         error_setg(errp, "Chardev '%s' is not a server: nobody connects to it", chr->label);
         return false;
     }
-    name = chardev_filename(chr);
+    name = address_text(s);
     fprintf(stderr, "waiting for a connection on %s\n", name);
     net_listener_set_accepting(s->listener, false);
     ioc = net_listener_wait(s->listener, errp);
@@ -301,9 +310,7 @@ static void socket_close(Chardev *chr)
 static char *socket_filename(Chardev *chr)
 {
     ChardevSocket *s = chr->state;
-    g_autoptr(GPtrArray) bound = s->listener ? net_listener_addresses(s->listener) : NULL;
-    const SocketAddress *addr = bound && bound->len ? g_ptr_array_index(bound, 0) : s->addr;
-    g_autofree char *text = addr ? socket_address_to_string(addr) : g_strdup("fd");
+    g_autofree char *text = address_text(s);
     bool open = chardev_is_open(chr);
 
     return g_strconcat(open ? "" : "disconnected:", text, s->server ? ",server=on" : "",

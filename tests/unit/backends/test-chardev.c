@@ -509,6 +509,30 @@ static void test_server(void)
     front_clear(&f);
 }
 
+/* A writer that waits for a client which leaves instead is told to go on. */
+static void test_leave_while_blocked(void)
+{
+    g_autofree char *path = tmp_path("blocked"), *uri = g_strconcat("unix:", path, NULL);
+    ChardevList *list = chardev_list_new();
+    Chardev *chr = must_new(list, "socket,id=s,path=%s,server=on,wait=off", path);
+    static const char block[65536];
+    QIOChannel *c;
+    Front f;
+
+    front_init(&f);
+    g_assert_true(chardev_attach(chr, &f.fe, &f, NULL));
+    c = client(uri);
+    expect(&f, "<");
+    while (chardev_write(chr, block, sizeof(block))) {
+    }
+    g_object_unref(c);
+    expect(&f, ">!");
+    g_assert_cmpuint(chardev_write(chr, block, sizeof(block)), ==, sizeof(block));
+    chardev_list_free(list);
+    unlink(path);
+    front_clear(&f);
+}
+
 /* The client leaves while the front end has no room: noticed, and the next one is served. */
 static void test_leave_while_paused(void)
 {
@@ -883,6 +907,7 @@ int main(int argc, char **argv)
     g_test_add_func("/chardev/backpressure", test_backpressure);
     g_test_add_func("/chardev/socket/server", test_server);
     g_test_add_func("/chardev/socket/leave-while-paused", test_leave_while_paused);
+    g_test_add_func("/chardev/socket/leave-while-blocked", test_leave_while_blocked);
     g_test_add_func("/chardev/socket/tcp", test_tcp);
     g_test_add_func("/chardev/socket/wait", test_wait);
     g_test_add_func("/chardev/socket/reconnect", test_reconnect);
