@@ -18,7 +18,7 @@ typedef struct {
     void (*resume)(NetBackend *nb);
 } NetKind;
 
-extern const NetKind net_kind_user, net_kind_tap, net_kind_socket, net_kind_stream, net_kind_dgram;
+extern const NetKind net_kind_user, net_kind_tap, net_kind_socket, net_kind_stream;
 
 struct NetBackend {
     NetList *list;
@@ -42,8 +42,5 @@ struct NetList {
 void net_deliver(NetBackend *nb, const struct iovec *iov, unsigned n);
 /* May the kind read more from its descriptor? False while frames wait for the peer. */
 bool net_can_deliver(NetBackend *nb);
-
-/* For net-user.c's state functions: the @index-th user back end, or NULL. */
-NetBackend *net_list_user(NetList *list, unsigned index);
 
 #endif

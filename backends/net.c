@@ -11,7 +11,7 @@
 #define QUEUE_LIMIT 1024 /* frames */
 
 static const NetKind *const kinds[] = {&net_kind_user, &net_kind_tap, &net_kind_socket,
-                                       &net_kind_stream, &net_kind_dgram};
+                                       &net_kind_stream};
 
 NetList *net_list_new(Clock *vclock)
 {
@@ -96,8 +96,7 @@ bool net_backend_add(NetList *list, JsonObject *options, GError **errp)
     }
     if (!kind) {
         error_setg(errp,
-                   "Parameter 'type' does not accept value '%s'; use user, tap, socket, stream or "
-                   "dgram",
+                   "Parameter 'type' does not accept value '%s'; use user, tap, socket or stream",
                    type ? type : "");
         return false;
     }
@@ -265,24 +264,12 @@ void net_list_foreach(NetList *list,
     }
 }
 
-NetBackend *net_list_user(NetList *list, unsigned index)
-{
-    for (guint i = 0; i < list->backends->len; i++) {
-        NetBackend *nb = list->backends->pdata[i];
-
-        if (nb->kind == &net_kind_user && index-- == 0) {
-            return nb;
-        }
-    }
-    return NULL;
-}
-
 unsigned net_list_user_count(NetList *list)
 {
     unsigned n = 0;
 
-    while (net_list_user(list, n)) {
-        n++;
+    for (guint i = 0; i < list->backends->len; i++) {
+        n += ((NetBackend *)list->backends->pdata[i])->kind == &net_kind_user;
     }
     return n;
 }

@@ -311,15 +311,10 @@ static bool load_common(VirtIODevice *vdev, QEMUFile *f, GError **errp)
 
 static bool check_features(VirtIODevice *vdev, GError **errp)
 {
-    VirtIODeviceClass *k = VIRTIO_DEVICE_GET_CLASS(vdev);
-
     if (vdev->guest_features & ~vdev->host_features) {
         error_setg(errp, "Features 0x%" PRIx64 " unsupported. Allowed features: 0x%" PRIx64,
                    vdev->guest_features, vdev->host_features);
         return false;
-    }
-    if (k->set_features) {
-        k->set_features(vdev, vdev->guest_features);
     }
     return true;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Network back ends: user (libslirp), tap, socket, stream, dgram. A NetBackend has one peer (a NIC).
+ * Network back ends: user (libslirp), tap, socket, stream. A NetBackend has one peer (a NIC).
  * Main loop or vCPU thread, big lock held.
  */
 #ifndef GODWIT_BACKENDS_NET_H
@@ -50,10 +50,5 @@ void net_list_foreach(NetList *list,
 
 /* How many user-mode stacks the command line created (the slirp sections of spec 82 section 4). */
 unsigned net_list_user_count(NetList *list);
-#define NET_USER_STATE_SIZE 131
-/* State of user-mode stack @index, in the layout of that section; load checks every byte. */
-void net_list_user_save(NetList *list, unsigned index, uint8_t state[NET_USER_STATE_SIZE]);
-bool net_list_user_load(NetList *list, unsigned index, const uint8_t state[NET_USER_STATE_SIZE],
-                        GError **errp);
 
 #endif

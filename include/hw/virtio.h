@@ -94,7 +94,7 @@ typedef struct VirtIODeviceClass {
     void (*unrealize_device)(VirtIODevice *vdev);
     /* Add the device's own bits to @features (which has the ring bits and properties). */
     uint64_t (*get_features)(VirtIODevice *vdev, uint64_t features);
-    /* Negotiation is done, or a stream was loaded; optional. */
+    /* The driver chose @features; not called by a load, see post_load. Optional. */
     void (*set_features)(VirtIODevice *vdev, uint64_t features);
     /* Fill in @config (config_len bytes); the driver wrote the image @config. Optional. */
     void (*get_config)(VirtIODevice *vdev, uint8_t *config);
