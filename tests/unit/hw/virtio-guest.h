@@ -75,6 +75,8 @@ static inline Guest *guest_new(bool modern)
     g->m->vclock = clock_virtual_new();
     g->m->objects = object_registry_new();
     g->m->blocks = block_list_new();
+    g->m->nets = net_list_new(g->m->vclock);
+    g->m->ram_size = RAM_SIZE;
     g->m->requests.io_error_request = guest_io_error;
     g->m->requests.opaque = g;
     g->ram = ram_block_new_anon(g->m->ram_list, "ram", RAM_SIZE, RAM_MIGRATABLE, &err);
@@ -113,10 +115,12 @@ static inline void guest_run(Guest *g)
 {
     clock_virtual_start(g->m->vclock);
     devices_vm_state(g->m, true);
+    net_list_set_running(g->m->nets, true);
 }
 
 static inline void guest_stop(Guest *g)
 {
+    net_list_set_running(g->m->nets, false);
     block_drain_all(g->m->blocks);
     devices_vm_state(g->m, false);
     clock_virtual_stop(g->m->vclock);
@@ -129,6 +133,7 @@ static inline void guest_free(Guest *g)
     AddressSpace *as = m->as;
     Clock *vclock = m->vclock;
     BlockList *blocks = m->blocks;
+    NetList *nets = m->nets;
     ObjectRegistry *objects = m->objects;
     MemoryTranslation t;
 
@@ -139,6 +144,7 @@ static inline void guest_free(Guest *g)
     g_ptr_array_unref(m->buses);
     g_free(m);
     block_list_free(blocks);
+    net_list_free(nets);
     object_registry_free(objects);
     clock_free(vclock);
     address_space_del(as, t.mr);
