@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * -netdev stream and -netdev socket (listen=, connect=, fd=): frames over a stream socket, each after its length as
- * a 32-bit big-endian number. A server takes one client at a time; when it leaves, the next may come.
+ * -netdev stream and -netdev socket (listen=, connect=, fd=): frames over a stream socket, each
+ * after its length as a 32-bit big-endian number. A server takes one client at a time; when it
+ * leaves, the next may come.
  */
 #include "util/osdep.h"
 #include "io/net-listener.h"
@@ -10,9 +11,9 @@
 #include "util/iov.h"
 #include "util/keyval.h"
 
-#define HEADER      4
-#define OUT_LIMIT   (1 * MiB) /* bytes waiting for the peer before frames are dropped */
-#define IN_CHUNK    (HEADER + NET_MAX_FRAME)
+#define HEADER    4
+#define OUT_LIMIT (1 * MiB) /* bytes waiting for the peer before frames are dropped */
+#define IN_CHUNK  (HEADER + NET_MAX_FRAME)
 
 typedef struct {
     NetListener *listener;

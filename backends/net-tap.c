@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* -netdev tap: an existing tap device by name, or an open descriptor of one; no virtio-net header. */
+/* -netdev tap: an existing tap device by name, or an open descriptor of one; no virtio-net header.
+ */
 #include "util/osdep.h"
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -176,8 +177,8 @@ static void tap_close(NetBackend *nb)
     nb->state = NULL;
 }
 
-static const char *const tap_keys[] = {"ifname",     "fd",    "script",   "downscript",
-                                       "vhost", "vnet_hdr", NULL};
+static const char *const tap_keys[] = {"ifname", "fd",       "script", "downscript",
+                                       "vhost",  "vnet_hdr", NULL};
 
 const NetKind net_kind_tap = {
     .type = "tap",

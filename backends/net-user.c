@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * -netdev user: a network inside the process, by libslirp. Its sockets are polled by one GSource that asks libslirp
- * in each turn of the main loop what to watch. Guest frames may arrive on a vCPU thread (big lock held), so the
- * main loop is woken after each.
+ * -netdev user: a network inside the process, by libslirp. Its sockets are polled by one GSource
+ * that asks libslirp in each turn of the main loop what to watch. Guest frames may arrive on a vCPU
+ * thread (big lock held), so the main loop is woken after each.
  */
 #include "util/osdep.h"
 #include <arpa/inet.h>
@@ -30,8 +30,7 @@ static int add_poll(int fd, int events, void *opaque)
     SlirpSource *src = opaque;
     GPollFD pfd = {.fd = fd};
 
-    pfd.events = (events & SLIRP_POLL_IN ? G_IO_IN : 0) |
-                 (events & SLIRP_POLL_OUT ? G_IO_OUT : 0) |
+    pfd.events = (events & SLIRP_POLL_IN ? G_IO_IN : 0) | (events & SLIRP_POLL_OUT ? G_IO_OUT : 0) |
                  (events & SLIRP_POLL_PRI ? G_IO_PRI : 0) | G_IO_ERR | G_IO_HUP;
     g_array_append_val(src->fds, pfd);
     return src->fds->len - 1;
@@ -218,7 +217,8 @@ static bool parse_port(const char *text, int *port)
 static bool add_hostfwd(NetBackend *nb, const char *rule, GError **errp)
 {
     UserState *s = nb->state;
-    g_autoptr(GRegex) re = g_regex_new("^(tcp|udp|):([0-9.]*):([0-9]+)-([0-9.]*):([0-9]+)$", 0, 0, NULL);
+    g_autoptr(GRegex) re =
+        g_regex_new("^(tcp|udp|):([0-9.]*):([0-9]+)-([0-9.]*):([0-9]+)$", 0, 0, NULL);
     g_autoptr(GMatchInfo) m = NULL;
     struct in_addr host = {0}, guest = {0};
     int host_port, guest_port;
@@ -389,10 +389,20 @@ static void user_send(NetBackend *nb, const struct iovec *iov, unsigned n)
     g_main_context_wakeup(NULL); /* there may be new sockets to watch */
 }
 
-static const char *const user_keys[] = {
-    "restrict", "ipv4",     "ipv6",       "net",      "host",             "dns",
-    "dhcpstart", "hostname", "tftp",      "bootfile", "tftp-server-name", "domainname",
-    "hostfwd",  NULL};
+static const char *const user_keys[] = {"restrict",
+                                        "ipv4",
+                                        "ipv6",
+                                        "net",
+                                        "host",
+                                        "dns",
+                                        "dhcpstart",
+                                        "hostname",
+                                        "tftp",
+                                        "bootfile",
+                                        "tftp-server-name",
+                                        "domainname",
+                                        "hostfwd",
+                                        NULL};
 
 const NetKind net_kind_user = {
     .type = "user",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Network back ends and their peers. Frames towards the guest are kept, up to a limit, while the NIC has no
- * buffers or the VM is stopped.
+ * Network back ends and their peers. Frames towards the guest are kept, up to a limit, while the
+ * NIC has no buffers or the VM is stopped.
  */
 #include "util/osdep.h"
 #include "net-int.h"

@@ -19,9 +19,9 @@ typedef struct {
 
 static bool handle_rx_mode(VirtIONet *n, uint8_t cmd, Payload p)
 {
-    uint8_t *const modes[] = {[RX_PROMISC] = &n->promisc, [RX_ALLMULTI] = &n->allmulti,
-                              [RX_ALLUNI] = &n->alluni,   [RX_NOMULTI] = &n->nomulti,
-                              [RX_NOUNI] = &n->nouni,     [RX_NOBCAST] = &n->nobcast};
+    uint8_t *const modes[] = {
+        [RX_PROMISC] = &n->promisc, [RX_ALLMULTI] = &n->allmulti, [RX_ALLUNI] = &n->alluni,
+        [RX_NOMULTI] = &n->nomulti, [RX_NOUNI] = &n->nouni,       [RX_NOBCAST] = &n->nobcast};
 
     if (cmd >= G_N_ELEMENTS(modes) || p.len < 1) {
         return false;
@@ -30,7 +30,8 @@ static bool handle_rx_mode(VirtIONet *n, uint8_t cmd, Payload p)
     return true;
 }
 
-/* u32 count and that many addresses; those that fit are appended, else the overflow flag lets all pass. */
+/* u32 count and that many addresses; those that fit are appended, else the overflow flag lets all
+ * pass. */
 static bool take_table(VirtIONet *n, Payload *p, uint8_t *overflow)
 {
     uint32_t entries;

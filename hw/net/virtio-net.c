@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-net: frames between the driver's rings and a network back end, without offloads. Control commands are in
- * virtio-net-control.c, the stream in virtio-net-vmstate.c.
+ * virtio-net: frames between the driver's rings and a network back end, without offloads. Control
+ * commands are in virtio-net-control.c, the stream in virtio-net-vmstate.c.
  */
 #include "util/osdep.h"
 #include "virtio-net.h"
 #include "util/iov.h"
 
-#define CTRL_QUEUE_SIZE   64
-#define MAX_HEADER        12 /* the last two bytes count the merged buffers */
-#define LEGACY_HEADER     10
-#define NUM_BUFFERS_AT    10
-#define FRAME_MAX         (64 * 1024 + MAX_HEADER)
-#define ETHERTYPE_VLAN    0x8100
-#define ETHERTYPE_RARP    0x8035
+#define CTRL_QUEUE_SIZE 64
+#define MAX_HEADER      12 /* the last two bytes count the merged buffers */
+#define LEGACY_HEADER   10
+#define NUM_BUFFERS_AT  10
+#define FRAME_MAX       (64 * 1024 + MAX_HEADER)
+#define ETHERTYPE_VLAN  0x8100
+#define ETHERTYPE_RARP  0x8035
 
 typedef VirtIODeviceClass VirtIONetClass;
 GType virtio_net_get_type(void);
@@ -22,7 +22,8 @@ DEVICE_TYPE_REGISTER("virtio-net-device", virtio_net_get_type)
 
 /* ---- guest to network ---- */
 
-/* The frame of an element without its header, gathered in @out; number of vectors, 0 if it is malformed. */
+/* The frame of an element without its header, gathered in @out; number of vectors, 0 if it is
+ * malformed. */
 static unsigned frame_of(VirtIONet *n, VirtQueueElement *elem, struct iovec *out)
 {
     size_t skip = n->header_len;
@@ -142,8 +143,9 @@ static bool wanted(const VirtIONet *n, const uint8_t *frame, size_t len)
         return !n->nomulti && (n->allmulti || n->mac_table.multi_overflow ||
                                in_table(n, frame, n->mac_table.first_multi, n->mac_table.in_use));
     }
-    return !n->nouni && (n->alluni || n->mac_table.uni_overflow || !memcmp(frame, n->mac, ETH_ALEN) ||
-                         in_table(n, frame, 0, n->mac_table.first_multi));
+    return !n->nouni &&
+           (n->alluni || n->mac_table.uni_overflow || !memcmp(frame, n->mac, ETH_ALEN) ||
+            in_table(n, frame, 0, n->mac_table.first_multi));
 }
 
 /* The buffers one frame goes into. */
@@ -163,7 +165,8 @@ static void give_back(VirtIONet *n, RxBuffers *b)
     }
 }
 
-/* Copy header and frame into as many buffers as needed. False: not enough of them (all are given back). */
+/* Copy header and frame into as many buffers as needed. False: not enough of them (all are given
+ * back). */
 static bool fill_buffers(VirtIONet *n, RxBuffers *b, const uint8_t *frame, size_t len)
 {
     uint8_t header[MAX_HEADER] = {0};
@@ -210,7 +213,8 @@ static void publish(VirtIONet *n, RxBuffers *b)
     if (n->header_len == MAX_HEADER) {
         uint16_t count = GUINT16_TO_LE(b->count);
 
-        iov_from_buf(b->elems[0]->in_sg, b->elems[0]->in_num, NUM_BUFFERS_AT, &count, sizeof(count));
+        iov_from_buf(b->elems[0]->in_sg, b->elems[0]->in_num, NUM_BUFFERS_AT, &count,
+                     sizeof(count));
     }
     for (unsigned i = 0; i < b->count; i++) {
         virtqueue_fill(n->rx, b->elems[i], b->lens[i], i);
@@ -274,8 +278,13 @@ static void net_link_changed(void *opaque, bool up)
 /* A reverse ARP request with our own address: switches learn where we are. */
 static void send_rarp(VirtIONet *n)
 {
-    uint8_t frame[60] = {[12] = ETHERTYPE_RARP >> 8, [13] = ETHERTYPE_RARP & 0xff, [15] = 1,
-                         [16] = 0x08, [18] = ETH_ALEN, [19] = 4, [21] = 3};
+    uint8_t frame[60] = {[12] = ETHERTYPE_RARP >> 8,
+                         [13] = ETHERTYPE_RARP & 0xff,
+                         [15] = 1,
+                         [16] = 0x08,
+                         [18] = ETH_ALEN,
+                         [19] = 4,
+                         [21] = 3};
     struct iovec iov = {frame, sizeof(frame)};
 
     memset(frame, 0xff, ETH_ALEN);
@@ -388,7 +397,8 @@ static bool parse_mac(VirtIONet *n, GError **errp)
         GPtrArray *devices = device_machine(&n->parent.parent)->devices;
 
         for (guint i = 0; i < devices->len; i++) {
-            n->default_mac[5] += G_TYPE_CHECK_INSTANCE_TYPE(devices->pdata[i], virtio_net_get_type());
+            n->default_mac[5] +=
+                G_TYPE_CHECK_INSTANCE_TYPE(devices->pdata[i], virtio_net_get_type());
         }
         return true;
     }
@@ -397,7 +407,8 @@ static bool parse_mac(VirtIONet *n, GError **errp)
 
         if (!g_ascii_isxdigit(p[0]) || !g_ascii_isxdigit(p[1]) ||
             (last ? p[2] != '\0' : p[2] != ':' && p[2] != '-')) {
-            error_setg(errp, "Property 'virtio-net-device.mac' doesn't take value '%s'", n->mac_text);
+            error_setg(errp, "Property 'virtio-net-device.mac' doesn't take value '%s'",
+                       n->mac_text);
             return false;
         }
         n->default_mac[i] = g_ascii_xdigit_value(p[0]) << 4 | g_ascii_xdigit_value(p[1]);

@@ -7,25 +7,25 @@
 #include "hw/virtio.h"
 
 enum { /* feature bits */
-    NET_F_CTRL_GUEST_OFFLOADS = 2,
-    NET_F_MAC = 5,
-    NET_F_GSO = 6, /* legacy */
-    NET_F_MRG_RXBUF = 15,
-    NET_F_STATUS = 16,
-    NET_F_CTRL_VQ = 17,
-    NET_F_CTRL_RX = 18,
-    NET_F_CTRL_VLAN = 19,
-    NET_F_CTRL_RX_EXTRA = 20,
-    NET_F_GUEST_ANNOUNCE = 21,
-    NET_F_CTRL_MAC_ADDR = 23,
+       NET_F_CTRL_GUEST_OFFLOADS = 2,
+       NET_F_MAC = 5,
+       NET_F_GSO = 6, /* legacy */
+       NET_F_MRG_RXBUF = 15,
+       NET_F_STATUS = 16,
+       NET_F_CTRL_VQ = 17,
+       NET_F_CTRL_RX = 18,
+       NET_F_CTRL_VLAN = 19,
+       NET_F_CTRL_RX_EXTRA = 20,
+       NET_F_GUEST_ANNOUNCE = 21,
+       NET_F_CTRL_MAC_ADDR = 23,
 };
 
 enum { NET_S_LINK_UP = 1, NET_S_ANNOUNCE = 2 };
 
-#define ETH_ALEN        6
-#define MAC_TABLE_SIZE  64
-#define VLAN_MAX        4096
-#define VLAN_WORDS      (VLAN_MAX / 32)
+#define ETH_ALEN       6
+#define MAC_TABLE_SIZE 64
+#define VLAN_MAX       4096
+#define VLAN_WORDS     (VLAN_MAX / 32)
 
 typedef struct {
     VirtIODevice parent;
@@ -41,7 +41,7 @@ typedef struct {
     uint32_t tx_waiting; /* frames may be waiting although nobody will kick */
     GSource *tx_source;  /* sends them from the main loop */
     bool mergeable;
-    size_t header_len;   /* bytes before each frame */
+    size_t header_len; /* bytes before each frame */
     uint8_t promisc, allmulti, alluni, nomulti, nouni, nobcast;
     struct {
         uint32_t in_use, first_multi;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-balloon: the guest lends pages to the host. Inflated pages are given back to the host kernel; the guest
- * reads zeros, or anything, when it takes them again.
+ * virtio-balloon: the guest lends pages to the host. Inflated pages are given back to the host
+ * kernel; the guest reads zeros, or anything, when it takes them again.
  */
 #include "util/osdep.h"
 #include "hw/virtio-balloon.h"
@@ -11,8 +11,8 @@
 
 enum { BALLOON_F_STATS_VQ = 1, BALLOON_F_DEFLATE_ON_OOM = 2, BALLOON_F_PAGE_POISON = 4 };
 
-#define QUEUE_SIZE     128
-#define BALLOON_SHIFT  12
+#define QUEUE_SIZE    128
+#define BALLOON_SHIFT 12
 
 typedef struct {
     uint32_t num_pages; /* target */
@@ -192,7 +192,8 @@ static void balloon_reset(VirtIODevice *vdev)
     s->poison_val = 0;
 }
 
-/* While the VM is stopped the statistics buffer is back in its ring, so that a stream needs no place for it. */
+/* While the VM is stopped the statistics buffer is back in its ring, so that a stream needs no
+ * place for it. */
 static void balloon_running_changed(VirtIODevice *vdev)
 {
     VirtIOBalloon *s = VIRTIO_BALLOON(vdev);
@@ -244,7 +245,8 @@ static bool balloon_load(VirtIODevice *vdev, QEMUFile *f, GError **errp)
     return qemu_file_check(f, errp);
 }
 
-/* Stock keeps the statistics buffer popped while it sends: it is neither used nor lost, take it again. */
+/* Stock keeps the statistics buffer popped while it sends: it is neither used nor lost, take it
+ * again. */
 static bool balloon_post_load(VirtIODevice *vdev, GError **errp)
 {
     VirtQueue *vq = VIRTIO_BALLOON(vdev)->stats;
@@ -267,8 +269,8 @@ static const VMStateDescription vmstate_poison = {
     .version_id = 1,
     .minimum_version_id = 1,
     .needed = poison_needed,
-    .fields = (const VMStateField[]){VMSTATE_UINT32(poison_val, VirtIOBalloon),
-                                     VMSTATE_END_OF_LIST()},
+    .fields =
+        (const VMStateField[]){VMSTATE_UINT32(poison_val, VirtIOBalloon), VMSTATE_END_OF_LIST()},
 };
 
 static const VMStateDescription vmstate_balloon_device = {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Ports of virtio-serial: virtconsole and virtserialport, each between a pair of queues and a character device.
- * Output that the character device does not take stays in its buffer until it does; the partly written buffer
- * travels with a migration.
+ * Ports of virtio-serial: virtconsole and virtserialport, each between a pair of queues and a
+ * character device. Output that the character device does not take stays in its buffer until it
+ * does; the partly written buffer travels with a migration.
  */
 #include "util/osdep.h"
 #include "virtio-serial.h"
@@ -55,7 +55,7 @@ void virtio_serial_port_output(VirtIOSerialPort *port)
         if (!port->elem) {
             break;
         }
-        if (port->chr && (port->console || port->host_connected) && !write_element(port)) {
+        if (port->chr && port->host_connected && !write_element(port)) {
             return; /* write_ready follows */
         }
         finish_element(port);
@@ -174,11 +174,7 @@ void virtio_serial_port_reset(VirtIOSerialPort *port)
         g_clear_pointer(&port->elem, g_free);
     }
     port->announce_host = false;
-    if (port->console) {
-        port->guest_connected = true;
-    } else {
-        virtio_serial_port_guest_open(port, false);
-    }
+    virtio_serial_port_guest_open(port, false);
 }
 
 /* ---- as devices ---- */
@@ -202,7 +198,7 @@ static gboolean port_realize(DeviceState *dev, GError **errp)
             return FALSE;
         }
     }
-    port->guest_connected = port->console;
+    port->host_connected = port->console; /* somebody may always look at a console */
     if (!virtio_serial_add_port(VIRTIO_SERIAL(bus->parent), port, errp)) {
         return FALSE;
     }

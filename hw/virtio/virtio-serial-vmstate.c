@@ -3,9 +3,10 @@
 #include "util/osdep.h"
 #include "virtio-serial.h"
 
+/* Id 0 is reserved for a console and counts as taken. */
 static uint32_t map_word(const VirtIOSerial *s, unsigned word)
 {
-    uint32_t bits = 0;
+    uint32_t bits = word == 0;
 
     for (unsigned b = 0; b < 32 && word * 32 + b < s->max_ports; b++) {
         bits |= (uint32_t)(s->ports[word * 32 + b] != NULL) << b;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-serial: the device. It owns the control queues and a bus of ports; what a port does with its bytes is in
- * virtio-serial-port.c.
+ * virtio-serial: the device. It owns the control queues and a bus of ports; what a port does with
+ * its bytes is in virtio-serial-port.c.
  *
  * Queues: port 0 has 0 (in) and 1 (out), control 2 and 3, port n >= 1 has 2n + 2 and 2n + 3.
  */

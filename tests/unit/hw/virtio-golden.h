@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Sections captured from stock QEMU 7.2.22 on the virt board: right after reset, and after the driver of the test
- * (virtio-guest.h) has negotiated and set up its queues. Runs of non-zero bytes as "offset:hex".
+ * Sections captured from stock QEMU 7.2.22 on the virt board: right after reset, and after the
+ * driver of the test (virtio-guest.h) has negotiated and set up its queues. Runs of non-zero bytes
+ * as "offset:hex".
  */
 #ifndef GODWIT_TESTS_VIRTIO_GOLDEN_H
 #define GODWIT_TESTS_VIRTIO_GOLDEN_H
