@@ -7,6 +7,8 @@ SaveStateList *savevm_list_new(void)
     SaveStateList *list = g_new0(SaveStateList, 1);
 
     list->entries = g_ptr_array_new_with_free_func(g_free);
+    /* Never 0: QEMU 7.2 resolves a PART or END with id 0 to its first handler not loaded yet. */
+    list->next_section_id = 1;
     return list;
 }
 
