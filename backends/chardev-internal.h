@@ -53,12 +53,12 @@ struct Chardev {
     void *state;
     gatomicrefcount refs; /* the list's, and one per GSource */
 
-    /* The front end; changed only while nothing is delivered. */
+    GMutex lock; /* all below */
     bool attached;
-    ChardevFrontend fe;
+    ChardevFrontend fe; /* zeroes while not attached */
     void *fe_opaque;
-
-    GMutex lock;           /* all below */
+    bool told_open;        /* OPENED is on its way or delivered */
+    bool input_ok;         /* OPENED is delivered: input may follow */
     GMainContext *context; /* NULL: default */
     bool dead;             /* removed from the list */
     bool open;
@@ -73,8 +73,10 @@ struct Chardev {
 
 Chardev *chardev_ref(Chardev *chr);
 void chardev_unref(void *chr);
-/* Tell the front end; no lock held. */
-void chardev_send_event(Chardev *chr, ChrEvent event);
+/* The front end of this moment; no lock held. */
+ChardevFrontend chardev_frontend(Chardev *chr, void **opaque);
+/* OPENED, once, if there is a front end and a connection; then input flows. No lock held. */
+void chardev_report_open(Chardev *chr);
 
 /* ---- chardev-stream.c ---- */
 
@@ -86,8 +88,6 @@ void chardev_stream_disconnect(Chardev *chr);
 size_t chardev_stream_write(Chardev *chr, const uint8_t *buf, size_t len, bool queue_rest);
 /* Front end has room / context changed: watch the channels anew. Lock held. */
 void chardev_stream_rearm(Chardev *chr);
-/* How much the front end takes now. No lock held. */
-size_t chardev_stream_room(Chardev *chr);
 
 /* ---- for options ---- */
 

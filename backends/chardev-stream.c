@@ -9,12 +9,19 @@
 /* Received and never taken: more than one message may carry is somebody filling our table. */
 #define FDS_MAX 16
 
-size_t chardev_stream_room(Chardev *chr)
+/* How much the front end takes now; 0 before it heard OPENED. */
+static size_t front_room(Chardev *chr, ChardevFrontend *fe, void **opaque)
 {
-    if (!chr->attached || !chr->fe.read) {
+    bool ok;
+
+    g_mutex_lock(&chr->lock);
+    ok = chr->input_ok;
+    g_mutex_unlock(&chr->lock);
+    *fe = chardev_frontend(chr, opaque);
+    if (!ok || !fe->read) {
         return 0;
     }
-    return chr->fe.can_read ? MIN(chr->fe.can_read(chr->fe_opaque), READ_MAX) : READ_MAX;
+    return fe->can_read ? MIN(fe->can_read(*opaque), READ_MAX) : READ_MAX;
 }
 
 static void clear_source(GSource **s)
@@ -36,8 +43,11 @@ static GSource *watch(Chardev *chr, QIOChannel *ioc, GIOCondition cond, IOChanne
 
 static void tell_ready(Chardev *chr)
 {
-    if (chr->attached && chr->fe.write_ready) {
-        chr->fe.write_ready(chr->fe_opaque);
+    void *opaque;
+    ChardevFrontend fe = chardev_frontend(chr, &opaque);
+
+    if (fe.write_ready) {
+        fe.write_ready(opaque);
     }
 }
 
@@ -82,11 +92,13 @@ static void input_ended(Chardev *chr)
 
 void chardev_stream_disconnect(Chardev *chr)
 {
-    bool was_open, waiting;
+    ChardevFrontend fe;
+    bool told, waiting;
+    void *opaque;
 
     g_mutex_lock(&chr->lock);
-    was_open = chr->open;
-    chr->open = false;
+    told = chr->told_open;
+    chr->open = chr->told_open = chr->input_ok = false;
     waiting = chr->want_ready;
     chr->want_ready = false;
     clear_source(&chr->in_watch);
@@ -95,8 +107,9 @@ void chardev_stream_disconnect(Chardev *chr)
     g_clear_object(&chr->out);
     g_byte_array_set_size(chr->queue, 0);
     g_mutex_unlock(&chr->lock);
-    if (was_open) {
-        chardev_send_event(chr, CHR_EVENT_CLOSED);
+    fe = chardev_frontend(chr, &opaque);
+    if (told && fe.event) {
+        fe.event(opaque, CHR_EVENT_CLOSED);
     }
     if (waiting) {
         tell_ready(chr); /* nothing blocks a writer whose bytes are dropped */
@@ -136,13 +149,16 @@ static ssize_t read_some(Chardev *chr, QIOChannel *ioc, uint8_t *buf, size_t len
 
 static void pause_input(Chardev *chr)
 {
+    ChardevFrontend fe;
+    void *opaque;
+
     g_mutex_lock(&chr->lock);
     chr->paused = true;
     chardev_stream_rearm(chr);
     g_mutex_unlock(&chr->lock);
     /* Room may have appeared, and accept_input() have come, before we said we are waiting for it.
      */
-    if (chardev_stream_room(chr)) {
+    if (front_room(chr, &fe, &opaque)) {
         chardev_accept_input(chr);
     }
 }
@@ -150,7 +166,9 @@ static void pause_input(Chardev *chr)
 static gboolean input_ready(QIOChannel *ioc, GIOCondition cond, void *opaque)
 {
     Chardev *chr = opaque;
-    size_t room = chardev_stream_room(chr);
+    ChardevFrontend fe;
+    void *fe_opaque;
+    size_t room = front_room(chr, &fe, &fe_opaque);
     uint8_t buf[READ_MAX];
     ssize_t n;
 
@@ -164,7 +182,7 @@ static gboolean input_ready(QIOChannel *ioc, GIOCondition cond, void *opaque)
     }
     n = read_some(chr, ioc, buf, room);
     if (n > 0) {
-        chr->fe.read(chr->fe_opaque, buf, n);
+        fe.read(fe_opaque, buf, n);
     } else if (n != IO_CHANNEL_WOULD_BLOCK) {
         input_ended(chr);
         return G_SOURCE_REMOVE;
@@ -282,19 +300,15 @@ void chardev_stream_rearm(Chardev *chr)
 static gboolean start(void *opaque)
 {
     Chardev *chr = opaque;
-    bool opened;
 
     g_mutex_lock(&chr->lock);
-    opened = !chr->open && (chr->in || chr->out);
-    chr->open |= opened;
-    g_mutex_unlock(&chr->lock);
-    if (opened) {
-        chardev_send_event(chr, CHR_EVENT_OPENED);
-        g_mutex_lock(&chr->lock);
-        chr->paused = false;
+    if (chr->in || chr->out) {
+        chr->open = true;
+        chr->paused = true; /* until the front end has heard of it */
         chardev_stream_rearm(chr);
-        g_mutex_unlock(&chr->lock);
     }
+    g_mutex_unlock(&chr->lock);
+    chardev_report_open(chr);
     return G_SOURCE_REMOVE;
 }
 

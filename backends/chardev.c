@@ -47,7 +47,7 @@ static void chardev_destroy(void *opaque)
 {
     Chardev *chr = opaque;
 
-    chr->attached = false;
+    chardev_detach(chr);
     g_mutex_lock(&chr->lock);
     chr->dead = true;
     g_mutex_unlock(&chr->lock);
@@ -134,7 +134,7 @@ bool chardev_remove(ChardevList *list, const char *id, GError **errp)
         error_setg(errp, "Chardev '%s' not found", id);
         return false;
     }
-    if (chr->attached) {
+    if (chardev_has_frontend(chr)) {
         error_setg(errp, "Chardev '%s' is busy", id);
         return false;
     }
@@ -287,38 +287,83 @@ char *chardev_filename(Chardev *chr)
     return chr->ops->filename ? chr->ops->filename(chr) : g_strdup(chr->ops->name);
 }
 
-void chardev_send_event(Chardev *chr, ChrEvent event)
+ChardevFrontend chardev_frontend(Chardev *chr, void **opaque)
 {
-    if (chr->attached && chr->fe.event) {
-        chr->fe.event(chr->fe_opaque, event);
+    ChardevFrontend fe;
+
+    g_mutex_lock(&chr->lock);
+    fe = chr->fe;
+    *opaque = chr->fe_opaque;
+    g_mutex_unlock(&chr->lock);
+    return fe;
+}
+
+void chardev_report_open(Chardev *chr)
+{
+    void (*event)(void *opaque, ChrEvent event) = NULL;
+    void *opaque = NULL;
+    bool tell;
+
+    /* Attaching and connecting may happen at the same time in two threads: one of them tells. */
+    g_mutex_lock(&chr->lock);
+    tell = chr->open && chr->attached && !chr->told_open;
+    if (tell) {
+        chr->told_open = true;
+        event = chr->fe.event;
+        opaque = chr->fe_opaque;
     }
+    g_mutex_unlock(&chr->lock);
+    if (!tell) {
+        return;
+    }
+    if (event) {
+        event(opaque, CHR_EVENT_OPENED);
+    }
+    g_mutex_lock(&chr->lock);
+    if (chr->told_open) {
+        chr->input_ok = true;
+        chr->paused = false;
+        chardev_stream_rearm(chr);
+    }
+    g_mutex_unlock(&chr->lock);
 }
 
 bool chardev_attach(Chardev *chr, const ChardevFrontend *fe, void *opaque, GError **errp)
 {
-    if (chr->attached) {
+    bool taken;
+
+    g_mutex_lock(&chr->lock);
+    taken = chr->attached;
+    if (!taken) {
+        chr->attached = true;
+        chr->fe = *fe;
+        chr->fe_opaque = opaque;
+    }
+    g_mutex_unlock(&chr->lock);
+    if (taken) {
         error_setg(errp, "Device '%s' is in use", chr->label);
         return false;
     }
-    chr->fe = *fe;
-    chr->fe_opaque = opaque;
-    chr->attached = true;
-    if (chardev_is_open(chr)) {
-        chardev_send_event(chr, CHR_EVENT_OPENED);
-    }
-    chardev_accept_input(chr);
+    chardev_report_open(chr);
     return true;
 }
 
 void chardev_detach(Chardev *chr)
 {
-    chr->attached = false;
+    g_mutex_lock(&chr->lock);
+    chr->attached = chr->told_open = chr->input_ok = false;
     memset(&chr->fe, 0, sizeof(chr->fe));
+    g_mutex_unlock(&chr->lock);
 }
 
 bool chardev_has_frontend(Chardev *chr)
 {
-    return chr->attached;
+    bool has;
+
+    g_mutex_lock(&chr->lock);
+    has = chr->attached;
+    g_mutex_unlock(&chr->lock);
+    return has;
 }
 
 bool chardev_is_open(Chardev *chr)
