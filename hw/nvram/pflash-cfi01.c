@@ -26,11 +26,12 @@ enum {
 };
 enum { STATUS_READY = 0x80, STATUS_PROGRAM_ERROR = 0x10 };
 
-#define SECTOR_SIZE (256 * KiB)
-#define BUFFER_SIZE 4096
-#define ID_MAKER    0x0089
-#define ID_DEVICE   0x0018
-#define NO_BUFFER   UINT32_MAX
+#define SECTOR_SIZE  (256 * KiB)
+#define BUFFER_SIZE  4096
+#define ID_MAKER     0x0089
+#define ID_DEVICE    0x0018
+#define NO_BUFFER    UINT32_MAX
+#define DRIVE_SECTOR 512
 
 #define TYPE_PFLASH_CFI01 (pflash_cfi01_get_type())
 G_DECLARE_FINAL_TYPE(PFlashCFI01, pflash_cfi01, HW, PFLASH_CFI01, DeviceState)
@@ -74,11 +75,12 @@ static const uint8_t cfi_table[] = {
 
 static void array_changed(PFlashCFI01 *s, uint64_t offset, uint64_t len)
 {
+    uint64_t first = ROUND_DOWN(offset, DRIVE_SECTOR), end = ROUND_UP(offset + len, DRIVE_SECTOR);
     g_autoptr(GError) err = NULL;
 
     dirty_log_mark(s->block, offset, len);
-    if (s->blk && !block_pwrite(s->blk, offset, s->block->host + offset, len, &err)) {
-        error_report("%s: cannot write %s: %s", s->name, block_name(s->blk), err->message);
+    if (s->blk && !block_pwrite(s->blk, first, s->block->host + first, end - first, &err)) {
+        error_report("%s: %s", s->name, err->message);
     }
 }
 
@@ -385,17 +387,25 @@ static void pflash_vm_state(DeviceState *dev, gboolean running)
     }
 }
 
-static bool load_drive(PFlashCFI01 *s, GError **errp)
+/* An array that is about to arrive in a stream is not read. */
+static bool attach_drive(PFlashCFI01 *s, bool incoming, GError **errp)
 {
     uint64_t len = block_length(s->blk);
 
     if (len != PFLASH_BANK_SIZE) {
         error_setg(errp,
                    "device requires %" PRIu64 " bytes, block backend provides %" PRIu64 " bytes",
-                   (uint64_t)PFLASH_BANK_SIZE, len);
+                   PFLASH_BANK_SIZE, len);
         return false;
     }
-    return block_pread(s->blk, 0, s->block->host, len, errp);
+    if (!block_claim(s->blk, s->name, block_is_writable(s->blk), errp)) {
+        return false;
+    }
+    if (!incoming && !block_pread(s->blk, 0, s->block->host, len, errp)) {
+        block_release(s->blk);
+        return false;
+    }
+    return true;
 }
 
 static gboolean pflash_realize(DeviceState *dev, GError **errp)
@@ -407,7 +417,7 @@ static gboolean pflash_realize(DeviceState *dev, GError **errp)
     if (!s->block) {
         return false;
     }
-    if (s->blk && !load_drive(s, errp)) {
+    if (s->blk && !attach_drive(s, m->incoming, errp)) {
         g_clear_pointer(&s->block, ram_block_free);
         return false;
     }
@@ -423,6 +433,9 @@ static void pflash_unrealize(DeviceState *dev)
 
     address_space_del(device_machine(dev)->as, &s->mr);
     g_clear_pointer(&s->block, ram_block_free);
+    if (s->blk) {
+        block_release(s->blk);
+    }
 }
 
 static void pflash_cfi01_class_init(PFlashCFI01Class *klass)

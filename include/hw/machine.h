@@ -58,8 +58,8 @@ struct Machine {
     char *firmware, *kernel, *initrd, *append, *dtb, *dumpdtb;
     char **firmware_dirs; /* -L, NULL-terminated */
     GHashTable *globals;  /* "driver.prop" -> text, -global */
-    char *name;               /* -name, or NULL */
-    bool suppress_vmdesc;     /* no description behind the migration stream */
+    char *name;           /* -name, or NULL */
+    bool suppress_vmdesc; /* no description behind the migration stream */
     bool usb_off, nographic, default_net;
     uint8_t uuid[16];
     bool has_uuid, incoming;
