@@ -17,8 +17,6 @@
 #include "hw/timer/aclint-mtimer.h"
 #include "util/cutils.h"
 
-#pragma weak net_list_user_count
-
 #define MIP_SEIP 9
 #define MIP_MEIP 11
 

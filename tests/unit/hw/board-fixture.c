@@ -59,18 +59,6 @@ void board_free(BoardFixture *f)
     bql_unlock();
 }
 
-DeviceState *board_device(BoardFixture *f, const char *type, unsigned n)
-{
-    for (guint i = 0; i < f->m->devices->len; i++) {
-        GObject *dev = f->m->devices->pdata[i];
-
-        if (strcmp(object_type_name(dev), type) == 0 && n-- == 0) {
-            return HW_DEVICE(dev);
-        }
-    }
-    g_error("no device of type %s", type);
-}
-
 uint64_t board_read(BoardFixture *f, unsigned size, hwaddr addr)
 {
     uint64_t value = 0;

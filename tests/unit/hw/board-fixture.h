@@ -18,9 +18,6 @@ void board_new(BoardFixture *f);
 void board_start(BoardFixture *f);
 void board_free(BoardFixture *f);
 
-/* The device of a QOM type, n-th in creation order. */
-DeviceState *board_device(BoardFixture *f, const char *type, unsigned n);
-
 /* One guest access; a refused one fails the test. */
 uint64_t board_read(BoardFixture *f, unsigned size, hwaddr addr);
 void board_write(BoardFixture *f, unsigned size, hwaddr addr, uint64_t value);
