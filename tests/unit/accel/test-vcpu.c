@@ -150,6 +150,36 @@ static void test_wfi(void)
     harness_free(h);
 }
 
+/* An interrupt gets into the tightest loop there is. */
+static void test_interrupt(void)
+{
+    static const uint32_t code[] = {
+        AUIPC(t1, 0),
+        ADDI(t1, t1, 32),
+        CSRRW(zero, CSR_MTVEC, t1),
+        ADDI(a1, zero, 8),
+        CSRRW(zero, CSR_MIE, a1),
+        CSRRSI(zero, 0x300, 8), /* mstatus.MIE */
+        JAL(zero, 0),
+        0xffffffff,
+        CSRRS(a2, 0x342, zero), /* handler */
+        CSRRS(a3, 0x341, zero),
+        FINISH(t1, a1),
+        JAL(zero, 0),
+    };
+    Harness *h = harness_new(1 * MiB, 1);
+    const uint64_t *gpr = harness_cpu(h, 0)->env.gpr;
+
+    harness_code(h, HARNESS_RAM, code, ARRAY_SIZE(code));
+    h->accel->ops->resume_all(h->accel);
+    g_usleep(1000);
+    riscv_cpu_set_irq(harness_cpu(h, 0), 3, true);
+    g_assert_cmpuint(harness_run(h), ==, 8);
+    g_assert_cmphex(gpr[a2], ==, UINT64_C(1) << 63 | 3);
+    g_assert_cmphex(gpr[a3], ==, HARNESS_RAM + 24);
+    harness_free(h);
+}
+
 /* for (;;) data[0]++ on each hart, hart i at DATA + 8 i */
 static const uint32_t counting[] = {
     LOAD_DATA_BASE, SLLI(a1, a0, 3), ADD(t0, t0, a1), ADDI(a2, a2, 1), SD(a2, t0, 0), JAL(zero, -8),
@@ -389,6 +419,7 @@ int main(int argc, char **argv)
     g_test_add_func("/accel/vcpu/lr-sc", test_lr_sc);
     g_test_add_func("/accel/vcpu/amo", test_amo);
     g_test_add_func("/accel/vcpu/wfi", test_wfi);
+    g_test_add_func("/accel/vcpu/interrupt", test_interrupt);
     g_test_add_func("/accel/vcpu/pause-resume", test_pause_resume);
     g_test_add_func("/accel/vcpu/run-on-vcpu", test_run_on_vcpu);
     g_test_add_func("/accel/vcpu/throttle", test_throttle);
