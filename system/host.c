@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* MigrationHost for the real VM: door 1 of the migration subsystem, every callback a few lines. */
+#include <fcntl.h>
+#include "hw/device.h"
+#include "system/vm.h"
+#include "util/cutils.h"
+
+static VM *host_vm(const MigrationHost *h)
+{
+    return h->opaque;
+}
+
+static const char *host_machine_name(const MigrationHost *h)
+{
+    return host_vm(h)->machine->cls->name;
+}
+
+static bool host_uuid(const MigrationHost *h, uint8_t uuid[16])
+{
+    memcpy(uuid, host_vm(h)->machine->uuid, 16);
+    return host_vm(h)->machine->has_uuid;
+}
+
+static bool host_suppress_vmdesc(const MigrationHost *h)
+{
+    return host_vm(h)->machine->suppress_vmdesc;
+}
+
+static RunState host_runstate(MigrationHost *h)
+{
+    return vm_runstate(host_vm(h));
+}
+
+static bool host_vm_stop(MigrationHost *h, RunState state, GError **errp)
+{
+    vm_stop(host_vm(h), state);
+    return true;
+}
+
+static void host_vm_start(MigrationHost *h)
+{
+    vm_start(host_vm(h));
+}
+
+static void host_set_runstate(MigrationHost *h, RunState state)
+{
+    vm_set_runstate(host_vm(h), state);
+}
+
+static bool host_autostart(MigrationHost *h)
+{
+    return host_vm(h)->autostart;
+}
+
+static RAMList *host_ram(MigrationHost *h)
+{
+    return host_vm(h)->machine->ram_list;
+}
+
+static void host_set_throttle(MigrationHost *h, int percent)
+{
+    Accel *accel = host_vm(h)->machine->accel;
+
+    accel->ops->set_throttle(accel, percent);
+}
+
+static bool host_block_inactivate(MigrationHost *h, GError **errp)
+{
+    return block_inactivate_all(host_vm(h)->machine->blocks, errp);
+}
+
+static bool host_block_activate(MigrationHost *h, GError **errp)
+{
+    return block_activate_all(host_vm(h)->machine->blocks, errp);
+}
+
+static int host_take_fd(MigrationHost *h, const char *name, bool allow_number, GError **errp)
+{
+    uint64_t number;
+
+    if (!g_ascii_isdigit(name[0])) {
+        return monitor_take_fd(host_vm(h)->hub, name, errp);
+    }
+    if (!allow_number || !parse_uint64(name, &number, NULL) || number > G_MAXINT ||
+        fcntl((int)number, F_GETFD) < 0) {
+        error_setg(errp, "Invalid file descriptor number '%s'", name);
+        return -1;
+    }
+    return (int)number;
+}
+
+static int host_open_file(MigrationHost *h, const char *path, int flags, int mode, GError **errp)
+{
+    int fd;
+
+    if (g_str_has_prefix(path, "/dev/fdset/")) {
+        return monitor_fdset_open(host_vm(h)->hub, path, flags, errp);
+    }
+    fd = open(path, flags | O_CLOEXEC, mode);
+    if (fd < 0) {
+        error_setg_errno(errp, errno, "Unable to open '%s'", path);
+    }
+    return fd;
+}
+
+static void host_exit_failed(MigrationHost *h)
+{
+    VM *vm = host_vm(h);
+
+    vm->quitting = true;
+    vm->exit_code = 1;
+    g_main_loop_quit(vm->loop);
+}
+
+static GObject *host_find_object(MigrationHost *h, const char *id)
+{
+    return object_registry_find(host_vm(h)->machine->objects, id);
+}
+
+static const MigrationHostOps host_ops = {
+    .machine_name = host_machine_name,
+    .uuid = host_uuid,
+    .suppress_vmdesc = host_suppress_vmdesc,
+    .runstate = host_runstate,
+    .vm_stop = host_vm_stop,
+    .vm_start = host_vm_start,
+    .set_runstate = host_set_runstate,
+    .autostart = host_autostart,
+    .ram = host_ram,
+    .set_throttle = host_set_throttle,
+    .block_inactivate = host_block_inactivate,
+    .block_activate = host_block_activate,
+    .take_fd = host_take_fd,
+    .open_file = host_open_file,
+    .exit_failed = host_exit_failed,
+    .find_object = host_find_object,
+};
+
+void vm_init_migration_host(VM *vm)
+{
+    vm->host.ops = &host_ops;
+    vm->host.events = vm->machine->events;
+    vm->host.opaque = vm;
+}

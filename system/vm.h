@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The one VM of this process. Main thread with the big lock held unless stated.
+ */
+#ifndef GODWIT_SYSTEM_VM_H
+#define GODWIT_SYSTEM_VM_H
+
+#include "hw/machine.h"
+#include "migration/migration.h"
+#include "monitor/monitor.h"
+#include "qapi-types-run-state.h"
+#include "system/config.h"
+
+typedef struct VM {
+    const VMConfig *cfg;
+    GMainLoop *loop;
+    int exit_code;
+
+    MonitorHub *hub;
+    Machine *machine;
+    Migration *migration;
+    MigrationHost host;
+
+    /* run state (runstate.c) */
+    int runstate;     /* RunState; changed under the big lock, read anywhere */
+    bool autostart;   /* run by itself after start or an incoming migration */
+    bool needs_reset; /* shut down with shutdown=pause: cont is refused until a reset */
+    bool quitting;
+    RebootAction on_reboot;
+    ShutdownAction on_shutdown;
+} VM;
+
+/* Build everything @cfg asks for, in reading order; the guest does not run yet. */
+VM *vm_new(const VMConfig *cfg, GError **errp);
+/* Start or wait as the command line says; called once before the main loop. */
+bool vm_launch(VM *vm, GError **errp);
+void vm_free(VM *vm);
+
+/* ---- runstate.c ---- */
+RunState vm_runstate(VM *vm); /* any thread */
+bool vm_is_running(VM *vm);   /* any thread */
+/* Stop vCPUs, devices and block I/O; STOP is sent if it was running; then the state is @state. */
+void vm_stop(VM *vm, RunState state);
+/* Change the state of a stopped VM. */
+void vm_set_runstate(VM *vm, RunState state);
+/* Run, with RESUME; the VM is stopped and allowed to run. */
+void vm_start(VM *vm);
+/* What the monitor's stop and cont do, with their rules (spec 70 section 15, spec 10 section 14.3).
+ */
+void vm_user_stop(VM *vm);
+bool vm_user_cont(VM *vm, GError **errp);
+/* Reset now; @reason for the RESET event. */
+void vm_reset(VM *vm, ShutdownCause reason);
+/* Reset, power off, or leave the process: deferred to the main loop; any thread with the big lock.
+ */
+void vm_request_reset(VM *vm, ShutdownCause reason);
+void vm_request_shutdown(VM *vm, ShutdownCause reason, int exit_code);
+/* Leave the main loop now with @exit_code, after the SHUTDOWN event; no guest policy applies. */
+void vm_quit(VM *vm, ShutdownCause reason, int exit_code);
+
+/* ---- host.c ---- */
+/* Fill in vm->host, door 1 of the migration subsystem. */
+void vm_init_migration_host(VM *vm);
+
+/* ---- commands.c ---- */
+void vm_register_commands(VM *vm);
+
+/* ---- process.c ---- */
+/* SIGTERM, SIGINT, SIGHUP end the VM; SIGPIPE is ignored. */
+void process_setup_signals(VM *vm);
+bool process_exit_with_parent(GError **errp);
+/* Fork; the parent waits for process_daemon_ready() and exits with its verdict. */
+bool process_daemonize(GError **errp);
+/* Detach from the terminal and release the parent. */
+bool process_daemon_ready(GError **errp);
+/* Create and lock the file, removed by process_remove_pidfile(). */
+bool process_write_pidfile(const char *path, GError **errp);
+void process_remove_pidfile(void);
+
+#endif
