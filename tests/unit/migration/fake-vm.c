@@ -47,10 +47,10 @@ static const VMStateDescription vmsd_disk = {
     .version_id = 1,
     .minimum_version_id = 1,
     .post_load = disk_post_load,
-    .fields = (const VMStateField[]){VMSTATE_UINT32(n, FakeDisk),
-                                     VMSTATE_VALIDATE("queue length", disk_valid),
-                                     VMSTATE_UINT64_ARRAY(queue, FakeDisk, 4),
-                                     VMSTATE_END_OF_LIST()},
+    .fields =
+        (const VMStateField[]){VMSTATE_UINT32(n, FakeDisk),
+                               VMSTATE_VALIDATE("queue length", disk_valid),
+                               VMSTATE_UINT64_ARRAY(queue, FakeDisk, 4), VMSTATE_END_OF_LIST()},
 };
 
 /* ---- host ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A whole VM for migration tests: a fake host with some memory, two devices and, on request, a "guest" thread
- * that writes memory while the VM runs. Several live in one process.
+ * A whole VM for migration tests: a fake host with some memory, two devices and, on request, a
+ * "guest" thread that writes memory while the VM runs. Several live in one process.
  */
 #ifndef GODWIT_TESTS_FAKE_VM_H
 #define GODWIT_TESTS_FAKE_VM_H
@@ -56,8 +56,8 @@ bool fake_vm_same_state(FakeVM *a, FakeVM *b);
 bool fake_vm_running(FakeVM *vm);
 void fake_vm_set_cap(FakeVM *vm, MigrationCapability cap);
 
-/* Join @src and @dst by a socket pair, the source's end seen through a fault channel. @ioc, if not NULL, gets a
- * reference of that. */
+/* Join @src and @dst by a socket pair, the source's end seen through a fault channel. @ioc, if not
+ * NULL, gets a reference of that. */
 void fake_vm_connect(FakeVM *src, FakeVM *dst, const FaultPlan *write, const FaultPlan *dst_read,
                      QIOChannel **ioc);
 /* Run the main loop until the outgoing side has the status, or has ended. */
