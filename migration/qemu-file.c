@@ -10,6 +10,7 @@
  */
 #include "migration/qemu-file.h"
 #include <limits.h>
+#include "util/lock.h"
 
 #define FLUSH_BYTES  (1 * MiB)
 #define STAGE_BYTES  (64 * KiB)
@@ -157,9 +158,28 @@ static inline void count_put(QEMUFile *f, size_t len)
     __atomic_store_n(&f->put, f->put + len, __ATOMIC_RELAXED);
 }
 
+/* The peer decides how long a transfer takes: nobody shall wait for the big lock meanwhile. */
+static bool pause_big_lock(void)
+{
+    bool locked = bql_locked();
+
+    if (locked) {
+        bql_unlock();
+    }
+    return locked;
+}
+
+static void resume_big_lock(bool locked)
+{
+    if (locked) {
+        bql_lock();
+    }
+}
+
 bool qemu_fflush(QEMUFile *f)
 {
     if (f->niov) {
+        bool locked = pause_big_lock();
         GError *err = NULL;
 
         if (!qemu_file_ok(f)) {
@@ -168,6 +188,7 @@ bool qemu_fflush(QEMUFile *f)
             f->lost = true;
             qemu_file_set_error(f, err);
         }
+        resume_big_lock(locked);
         f->niov = 0;
         f->queued = 0;
         f->staged = 0;
@@ -333,6 +354,20 @@ static void fail_eof(QEMUFile *f)
     qemu_file_set_error(f, err);
 }
 
+/* Blocks until something comes, also on non-blocking channels; results as io_channel_readv(). */
+static ssize_t read_channel(QEMUFile *f, const struct iovec *iov, unsigned n, GError **errp)
+{
+    bool locked = pause_big_lock();
+    ssize_t got;
+
+    while ((got = io_channel_readv(f->ioc, iov, n, errp)) == IO_CHANNEL_WOULD_BLOCK &&
+           qemu_file_ok(f)) {
+        io_channel_wait(f->ioc, G_IO_IN, -1);
+    }
+    resume_big_lock(locked);
+    return got;
+}
+
 /* One read into @iov; bytes, or 0 when the file has failed or (with @eof_ok) the stream has ended.
  */
 static size_t read_some(QEMUFile *f, const struct iovec *iov, unsigned n, bool eof_ok)
@@ -340,26 +375,20 @@ static size_t read_some(QEMUFile *f, const struct iovec *iov, unsigned n, bool e
     GError *err = NULL;
     ssize_t got;
 
-    for (;;) {
-        if (!qemu_file_ok(f)) {
-            return 0;
-        }
-        got = io_channel_readv(f->ioc, iov, n, &err);
-        if (got > 0) {
-            return got;
-        }
-        if (got == IO_CHANNEL_WOULD_BLOCK) {
-            io_channel_wait(f->ioc, G_IO_IN, -1);
-            continue;
-        }
-        if (got < 0) {
-            g_prefix_error(&err, "At stream offset %" PRIu64 ": ", f->consumed);
-            qemu_file_set_error(f, err);
-        } else if (!eof_ok) {
-            fail_eof(f);
-        }
+    if (!qemu_file_ok(f)) {
         return 0;
     }
+    got = read_channel(f, iov, n, &err);
+    if (got > 0) {
+        return got;
+    }
+    if (err) {
+        g_prefix_error(&err, "At stream offset %" PRIu64 ": ", f->consumed);
+        qemu_file_set_error(f, err);
+    } else if (!eof_ok) {
+        fail_eof(f);
+    }
+    return 0;
 }
 
 /* More bytes behind the pending ones. */

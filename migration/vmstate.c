@@ -344,7 +344,7 @@ static bool load_subsections(QEMUFile *f, const VMStateDescription *vmsd, void *
         }
         qemu_file_skip(f, 2 + strlen(name));
         version = qemu_get_be32(f);
-        if (!vmstate_load_state(f, sub, opaque, version, errp)) {
+        if (!qemu_file_check(f, errp) || !vmstate_load_state(f, sub, opaque, version, errp)) {
             return false;
         }
     }

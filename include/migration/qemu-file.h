@@ -6,6 +6,9 @@
  * any thread may call. The first error wins and sticks: later writes do nothing, later reads return
  * zero. Loops whose bound comes from the stream must test qemu_file_ok().
  *
+ * A call that reads from or writes to the channel lets go of the big lock meanwhile if the caller
+ * holds it: how long a transfer takes is up to the peer.
+ *
  * Pages are referenced, not copied: qemu_put_buffer_ref() keeps a pointer until the next flush. Big
  * reads bypass the buffer: qemu_get_buffer_into() readv()s straight to the destination.
  */

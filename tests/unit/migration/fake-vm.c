@@ -225,6 +225,7 @@ static gpointer guest_thread(gpointer opaque)
                              __ATOMIC_RELAXED);
             dirty_log_mark(vm->block, offset, 8);
         }
+        g_cond_broadcast(&vm->changed);
         g_mutex_unlock(&vm->lock);
         g_usleep(200);
         g_mutex_lock(&vm->lock);
@@ -236,6 +237,11 @@ static gpointer guest_thread(gpointer opaque)
 void fake_vm_start_guest(FakeVM *vm)
 {
     vm->guest = g_thread_new("guest", guest_thread, vm);
+    g_mutex_lock(&vm->lock);
+    while (!vm->guest_writes) {
+        g_cond_wait(&vm->changed, &vm->lock);
+    }
+    g_mutex_unlock(&vm->lock);
 }
 
 /* ---- life ---- */

@@ -116,6 +116,9 @@ static void test_converges_when_allowed(void)
                                 .max_bandwidth = 0};
 
     g_assert_true(options_set_params(&p.src->m->options, &slow, NULL));
+    for (unsigned page = 0; page < FAKE_RAM_SIZE / TARGET_PAGE_SIZE; page++) {
+        p.src->block->host[page * TARGET_PAGE_SIZE] = 1;
+    }
     fake_vm_start_guest(p.src);
     fake_vm_connect(p.src, p.dst, NULL, NULL, NULL);
     fake_vm_wait_status(p.src, MIGRATION_STATUS_ACTIVE);
@@ -225,6 +228,16 @@ static void test_cancel_while_active(void)
     Pair p = pair_new(11);
 
     cancel_when_stalled(&p, 2000);
+    pair_free(&p);
+}
+
+/* The migration thread holds the big lock here when it can; the main loop gets it all the same. */
+static void test_cancel_while_devices_are_sent(void)
+{
+    Pair p = pair_new(15);
+
+    cancel_when_stalled(&p, 14760);
+    g_assert_nonnull(strstr(p.src->events->str, "STOP device PASS3 cancelling RESUME cancelled"));
     pair_free(&p);
 }
 
@@ -552,6 +565,7 @@ int main(int argc, char **argv)
     g_test_add_func("/migration/pause-before-switchover", test_pause_before_switchover);
     g_test_add_func("/migration/cancel/setup", test_cancel_in_setup);
     g_test_add_func("/migration/cancel/active", test_cancel_while_active);
+    g_test_add_func("/migration/cancel/devices", test_cancel_while_devices_are_sent);
     g_test_add_func("/migration/cancel/pre-switchover", test_cancel_in_pre_switchover);
     g_test_add_func("/migration/cancel/verdict", test_cancel_while_waiting_for_the_verdict);
     g_test_add_func("/migration/cancel/after-the-end", test_cancel_after_the_end_is_harmless);
