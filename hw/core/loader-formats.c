@@ -72,6 +72,14 @@ bool elf_load(Loader *l, const char *path, GBytes *bytes, LoadedImage *out, GErr
             return false;
         }
 
+        if (!loader_is_memory(l, addr, memsz)) {
+            /* Linkers put headers and notes at addresses nobody asked for; stock QEMU drops them.
+             */
+            warn_report("%s: ELF segment %u at 0x%" PRIx64 " is outside guest memory, not loaded",
+                        path, i, addr);
+            continue;
+        }
+
         g_autoptr(GBytes) segment = g_bytes_new_from_bytes(bytes, offset, filesz);
         if (!loader_add_bytes(l, path, addr, segment, memsz, errp)) {
             return false;
@@ -80,7 +88,7 @@ bool elf_load(Loader *l, const char *path, GBytes *bytes, LoadedImage *out, GErr
         out->high = MAX(out->high, addr + memsz);
     }
     if (out->high == 0) {
-        error_setg(errp, "%s: ELF file without loadable segment", path);
+        error_setg(errp, "%s: ELF file without a segment in guest memory", path);
         return false;
     }
     return true;

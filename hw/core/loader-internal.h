@@ -5,6 +5,8 @@
 #include "hw/core/loader.h"
 #include "util/error.h"
 
+/* Is [addr, addr + len) guest memory all the way? */
+bool loader_is_memory(Loader *l, hwaddr addr, uint64_t len);
 /* Does @bytes look like one? */
 bool elf_probe(GBytes *bytes);
 bool uimage_probe(GBytes *bytes);

@@ -45,8 +45,7 @@ void loader_free(Loader *l)
     }
 }
 
-/* Is [addr, addr + len) memory all the way? */
-static bool is_memory(Loader *l, hwaddr addr, uint64_t len)
+bool loader_is_memory(Loader *l, hwaddr addr, uint64_t len)
 {
     if (addr + len < addr) {
         return false;
@@ -68,7 +67,7 @@ static bool is_memory(Loader *l, hwaddr addr, uint64_t len)
 
 static bool add(Loader *l, const Blob *blob, GError **errp)
 {
-    if (!is_memory(l, blob->addr, blob->mem_len)) {
+    if (!loader_is_memory(l, blob->addr, blob->mem_len)) {
         error_setg(errp, "%s: no guest memory for 0x%" PRIx64 " bytes at 0x%" PRIx64, blob->name,
                    blob->mem_len, blob->addr);
         return false;

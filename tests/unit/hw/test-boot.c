@@ -303,16 +303,16 @@ static void test_hostile_elf(void)
     expect_refused(&elf, sizeof(elf), "segment 0 is outside the file");
     elf = good_elf();
     elf.ph[0].p_memsz = UINT64_MAX - 100;
-    expect_refused(&elf, sizeof(elf), "no guest memory");
+    expect_refused(&elf, sizeof(elf), "without a segment in guest memory");
     elf = good_elf();
     elf.ph[0].p_paddr = 0x10000000;
-    expect_refused(&elf, sizeof(elf), "no guest memory");
+    expect_refused(&elf, sizeof(elf), "without a segment in guest memory");
     elf = good_elf();
     elf.ph[1] = elf.ph[0];
     expect_refused(&elf, sizeof(elf), "overlaps");
     elf = good_elf();
     elf.eh.e_phnum = 0;
-    expect_refused(&elf, sizeof(elf), "without loadable segment");
+    expect_refused(&elf, sizeof(elf), "without a segment in guest memory");
 }
 
 static void test_uimage(void)
