@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* qapi/char.json and block.json: what devices stand on. */
 #include "util/osdep.h"
+#include "hw/device.h"
 #include "monitor/commands.h"
 #include "qapi-commands-block.h"
 #include "qapi-commands-char.h"
@@ -51,6 +52,8 @@ static BlockDeviceInfo *block_device_info(BlockBackend *blk)
     info->detect_zeroes = g_strdup("off");
     info->cache = g_new0(BlockdevCacheInfo, 1);
     info->cache->writeback = true;
+    info->cache->direct = block_cache_direct(blk);
+    info->cache->no_flush = block_cache_no_flush(blk);
     info->image = g_new0(ImageInfo, 1);
     info->image->filename = g_strdup(info->file);
     info->image->format = g_strdup(info->drv);
@@ -58,19 +61,28 @@ static BlockDeviceInfo *block_device_info(BlockBackend *blk)
     return info;
 }
 
+typedef struct {
+    MonitorHub *hub;
+    GPtrArray *list;
+} BlockWalk;
+
+/* What a device or -drive uses; nodes below that are only named nodes. */
 static void add_block(BlockBackend *blk, void *opaque)
 {
-    const char *name = block_name(blk);
+    BlockWalk *w = opaque;
+    const char *user = block_device(blk);
+    DeviceState *dev = user ? device_find(w->hub->machine, user) : NULL;
+    BlockInfo *info;
 
-    if (!name) {
-        return; /* a node nobody named as a drive */
+    if (!user && !*block_name(blk)) {
+        return;
     }
-    BlockInfo *info = g_new0(BlockInfo, 1);
-
-    info->device = g_strdup(name);
+    info = g_new0(BlockInfo, 1);
+    info->device = g_strdup(block_name(blk));
+    info->qdev = dev ? qom_device_path(w->hub, G_OBJECT(dev)) : g_strdup(user);
     info->type = g_strdup("unknown");
     info->inserted = block_device_info(blk);
-    g_ptr_array_add(opaque, info);
+    g_ptr_array_add(w->list, info);
 }
 
 GPtrArray *qmp_query_block(QmpCall *call, GError **errp)
@@ -79,7 +91,7 @@ GPtrArray *qmp_query_block(QmpCall *call, GError **errp)
     GPtrArray *list = qapi_list_new_BlockInfo();
 
     if (hub->machine && hub->machine->blocks) {
-        block_foreach(hub->machine->blocks, add_block, list);
+        block_foreach(hub->machine->blocks, add_block, &(BlockWalk){hub, list});
     }
     return list;
 }
@@ -101,8 +113,7 @@ GPtrArray *qmp_query_named_block_nodes(QmpCall *call, const QmpArgs_query_named_
     return list;
 }
 
-/* Free-form arguments may be absent altogether. */
-static JsonObject *given(JsonObject *args, GError **errp)
+JsonObject *given_arguments(JsonObject *args, GError **errp)
 {
     if (!args) {
         error_setg(errp, "Arguments are missing");
@@ -114,7 +125,7 @@ void qmp_blockdev_add(QmpCall *call, JsonObject *args, GError **errp)
 {
     Machine *m = monitor_hub_machine(call->opaque, errp);
 
-    if (m && given(args, errp)) {
+    if (m && given_arguments(args, errp)) {
         block_node_add(m->blocks, args, m->incoming, errp);
     }
 }

@@ -2,6 +2,7 @@
 /* qapi/machine.json: boards, CPUs and memory. */
 #include "util/osdep.h"
 #include "accel/accel.h"
+#include "hw/virtio-balloon.h"
 #include "memory/memory-backend.h"
 #include "monitor/commands.h"
 #include "qapi-commands-machine.h"
@@ -106,4 +107,29 @@ GPtrArray *qmp_query_memdev(QmpCall *call, GError **errp)
 GPtrArray *qmp_query_iothreads(QmpCall *call, GError **errp)
 {
     return qapi_list_new_IOThreadInfo();
+}
+
+void qmp_balloon(QmpCall *call, const QmpArgs_balloon *args, GError **errp)
+{
+    Machine *m = monitor_hub_machine(call->opaque, errp);
+
+    if (m && args->value <= 0) {
+        error_setg(errp, "Parameter 'value' expects a size");
+    } else if (m) {
+        virtio_balloon_set_target(m, (uint64_t)args->value, errp);
+    }
+}
+
+BalloonInfo *qmp_query_balloon(QmpCall *call, GError **errp)
+{
+    Machine *m = monitor_hub_machine(call->opaque, errp);
+    uint64_t bytes;
+
+    if (!m || !virtio_balloon_get_actual(m, &bytes, errp)) {
+        return NULL;
+    }
+    BalloonInfo *info = g_new0(BalloonInfo, 1);
+
+    info->actual = (int64_t)bytes;
+    return info;
 }

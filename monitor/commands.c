@@ -7,6 +7,7 @@
 #include "qapi-commands-control.h"
 #include "qapi-commands-fds.h"
 #include "qapi-commands-machine.h"
+#include "qapi-commands-net.h"
 #include "qapi-commands-qom.h"
 
 void monitor_register_commands(MonitorHub *hub)
@@ -19,4 +20,5 @@ void monitor_register_commands(MonitorHub *hub)
     qmp_register_machine(t, hub);
     qmp_register_char(t, hub);
     qmp_register_block(t, hub);
+    qmp_register_net(t, hub);
 }

@@ -8,6 +8,9 @@
 /* The first message to a client; from commands-control.c. */
 JsonNode *qmp_greeting(void);
 
+/* Free-form arguments may be absent altogether: @args, or NULL and an error. */
+JsonObject *given_arguments(JsonObject *args, GError **errp);
+
 /* QOM paths (qom-path.c): what @path names. */
 typedef enum {
     QOM_NONE,

@@ -71,8 +71,7 @@ void event_limiter_free(EventLimiter *l)
 
 void event_limiter_set_clock(EventLimiter *l, Clock *clock)
 {
-    g_autoptr(GPtrArray) waiting =
-        g_ptr_array_new_with_free_func((GDestroyNotify)json_node_unref);
+    g_autoptr(GPtrArray) waiting = g_ptr_array_new_with_free_func((GDestroyNotify)json_node_unref);
     GHashTableIter iter;
     void *value;
 

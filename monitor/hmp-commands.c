@@ -122,6 +122,22 @@ static void hmp_closefd(HmpContext *c)
     hmp_do(c, "closefd", string_args("fdname", c->arg[0]));
 }
 
+static void hmp_set_link(HmpContext *c)
+{
+    JsonObject *args = string_args("name", c->arg[0]);
+
+    json_object_set_boolean_member(args, "up", (gboolean)c->number[1]);
+    hmp_do(c, "set_link", args);
+}
+
+static void hmp_balloon(HmpContext *c)
+{
+    JsonObject *args = json_object_new();
+
+    json_object_set_int_member(args, "value", (int64_t)((uint64_t)c->number[0] << 20));
+    hmp_do(c, "balloon", args);
+}
+
 /* ---- key=value,... ---- */
 
 static void add_from_options(HmpContext *c, const char *command, const char *implied)
@@ -243,6 +259,8 @@ static void hmp_logfile(HmpContext *c)
 }
 
 const HmpCommand hmp_commands[] = {
+    {"balloon", NULL, NULL, "i", "target", "ask the guest to keep this much memory (in MiB)",
+     hmp_balloon},
     {"chardev-add", NULL, NULL, "S", "args", "add chardev", hmp_chardev_add},
     {"chardev-remove", NULL, NULL, "s", "id", "remove chardev", hmp_chardev_remove},
     {"closefd", NULL, NULL, "s", "name", "close a file descriptor that was passed via SCM rights",
@@ -282,6 +300,8 @@ const HmpCommand hmp_commands[] = {
     {"qom-set", NULL, NULL, "sss", "path property value", "set a property of an object",
      hmp_qom_set},
     {"quit", "q", NULL, NULL, "", "quit the emulator", hmp_quit},
+    {"set_link", NULL, NULL, "sb", "name on|off", "change the link status of a network back end",
+     hmp_set_link},
     {"stop", "s", NULL, NULL, "", "stop emulation", hmp_stop},
     {"sum", NULL, NULL, "ii", "addr size", "compute the checksum of a memory region", hmp_sum},
     {"system_powerdown", NULL, NULL, NULL, "", "press the power button", hmp_system_powerdown},

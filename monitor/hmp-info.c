@@ -137,6 +137,32 @@ static void info_block(HmpContext *c)
     hmp_foreach(list, nodes ? print_node : print_block, c);
 }
 
+static void print_netdev(const char *id, const char *type, const char *info, void *opaque)
+{
+    HmpContext *c = opaque;
+
+    g_string_append_printf(c->out, "%s: type=%s,%s\n", id, type, info);
+}
+
+static void info_network(HmpContext *c)
+{
+    Machine *m = c->hub->machine;
+
+    if (m && m->nets) {
+        net_list_foreach(m->nets, print_netdev, c);
+    }
+}
+
+static void info_balloon(HmpContext *c)
+{
+    g_autoptr(JsonNode) node = hmp_call(c, "query-balloon", NULL);
+    JsonObject *info = hmp_object(node);
+
+    if (info) {
+        g_string_append_printf(c->out, "balloon: actual=%" PRId64 "\n", num(info, "actual") >> 20);
+    }
+}
+
 static void print_memdev(HmpContext *c, JsonObject *dev)
 {
     static const char *const flags[] = {"merge", "dump", "prealloc", "share", "reserve"};
@@ -348,6 +374,7 @@ static void info_qom_tree(HmpContext *c)
 }
 
 const HmpCommand hmp_info_items[] = {
+    {"balloon", NULL, NULL, NULL, "", "show how much memory the guest has, in MiB", info_balloon},
     {"block", NULL, "nv", NULL, "[-n]", "show the block devices (-n: show the nodes)", info_block},
     {"chardev", NULL, NULL, NULL, "", "show the character devices", info_chardev},
     {"cpus", NULL, NULL, NULL, "", "show infos for each CPU", info_cpus},
@@ -365,6 +392,7 @@ const HmpCommand hmp_info_items[] = {
      hmp_info_migrate_parameters},
     {"mtree", NULL, "fdo", NULL, "[-f]", "show the guest's memory map", info_mtree},
     {"name", NULL, NULL, NULL, "", "show the current VM name", info_name},
+    {"network", NULL, NULL, NULL, "", "show the network back ends", info_network},
     {"qom-tree", NULL, NULL, "?s", "[path]", "show the composition tree", info_qom_tree},
     {"qtree", NULL, NULL, NULL, "", "show the device tree", info_qtree},
     {"ramblock", NULL, NULL, NULL, "", "show the blocks of guest memory", info_ramblock},
