@@ -13,6 +13,9 @@
 #include "backends/chardev.h"
 #include "io/channel.h"
 
+/* Bytes of one read. */
+#define CHARDEV_READ_MAX 65536
+
 typedef struct ChardevOps {
     const char *name;           /* backend=NAME */
     const char *const *options; /* besides the common ones; NULL-terminated */
@@ -21,8 +24,10 @@ typedef struct ChardevOps {
     void (*close)(
         Chardev *chr); /* optional; also after a failed open; channels are dropped after it */
     char *(*filename)(Chardev *chr); /* optional: the kind's name */
-    /* Optional, for kinds without channels; lock held. Takes all. */
-    void (*write)(Chardev *chr, const uint8_t *buf, size_t len);
+    /* Optional, for kinds without channels; lock held. Bytes taken, all of them if @queue_rest. */
+    size_t (*write)(Chardev *chr, const uint8_t *buf, size_t len, bool queue_rest);
+    /* Optional, likewise: the front end has room. No lock held. */
+    void (*accept_input)(Chardev *chr);
     /* Optional: the input ended, channels are dropped, CLOSED was delivered. Default main context.
      * Without it only the input stops and output goes on. */
     void (*hangup)(Chardev *chr);
@@ -44,6 +49,8 @@ struct ChardevList {
     ChardevOpenFile *open_file;
     void *open_opaque;
     bool stdio_taken;
+    void (*quit)(void *opaque);
+    void *quit_opaque;
 };
 
 struct Chardev {
@@ -71,10 +78,17 @@ struct Chardev {
     int log_fd;
 };
 
+/* A new member of the list, not open; no checks. */
+Chardev *chardev_add(ChardevList *list, const ChardevOps *ops, const char *label);
 Chardev *chardev_ref(Chardev *chr);
 void chardev_unref(void *chr);
 /* The front end of this moment; no lock held. */
 ChardevFrontend chardev_frontend(Chardev *chr, void **opaque);
+/* How much the front end takes now, at most what one read brings; 0 before it heard OPENED. Fills
+ * in the front end as well. No lock held. */
+size_t chardev_front_room(Chardev *chr, ChardevFrontend *fe, void **opaque);
+/* Call write_ready. No lock held. */
+void chardev_tell_ready(Chardev *chr);
 /* OPENED, once, if there is a front end and a connection; then input flows. No lock held. */
 void chardev_report_open(Chardev *chr);
 
@@ -96,6 +110,11 @@ const char *chardev_need_option(JsonObject *options, const char *backend, const 
                                 GError **errp);
 /* A descriptor inherited at start, given as decimal number; CLOEXEC from now on. */
 int chardev_inherited_fd(const char *text, GError **errp);
+
+/* ---- chardev-mux.c ---- */
+
+/* Share the new @base: returns the serial side, named @label; the other is "@label-monitor". */
+Chardev *chardev_new_mux(Chardev *base, const char *label, GError **errp);
 
 /* ---- chardev-short.c ---- */
 

@@ -18,8 +18,9 @@ static bool null_open(Chardev *chr, JsonObject *options, GError **errp)
     return true;
 }
 
-static void null_write(Chardev *chr, const uint8_t *buf, size_t len)
+static size_t null_write(Chardev *chr, const uint8_t *buf, size_t len, bool queue_rest)
 {
+    return len;
 }
 
 const ChardevOps chardev_null_ops = {.name = "null", .open = null_open, .write = null_write};
@@ -61,7 +62,7 @@ static void ringbuf_close(Chardev *chr)
     g_clear_pointer(&((Ringbuf *)chr->state)->data, g_free);
 }
 
-static void ringbuf_write(Chardev *chr, const uint8_t *buf, size_t len)
+static size_t ringbuf_write(Chardev *chr, const uint8_t *buf, size_t len, bool queue_rest)
 {
     Ringbuf *r = chr->state;
 
@@ -69,6 +70,7 @@ static void ringbuf_write(Chardev *chr, const uint8_t *buf, size_t len)
         r->data[r->written++ & (r->size - 1)] = buf[i];
     }
     r->taken = MAX(r->taken, r->written - MIN(r->written, r->size));
+    return len;
 }
 
 size_t chardev_ringbuf_read(Chardev *chr, void *buf, size_t len)

@@ -5,24 +5,8 @@
  */
 #include "backends/chardev-internal.h"
 
-#define READ_MAX 65536
 /* Received and never taken: more than one message may carry is somebody filling our table. */
 #define FDS_MAX 16
-
-/* How much the front end takes now; 0 before it heard OPENED. */
-static size_t front_room(Chardev *chr, ChardevFrontend *fe, void **opaque)
-{
-    bool ok;
-
-    g_mutex_lock(&chr->lock);
-    ok = chr->input_ok;
-    g_mutex_unlock(&chr->lock);
-    *fe = chardev_frontend(chr, opaque);
-    if (!ok || !fe->read) {
-        return 0;
-    }
-    return fe->can_read ? MIN(fe->can_read(*opaque), READ_MAX) : READ_MAX;
-}
 
 static void clear_source(GSource **s)
 {
@@ -39,16 +23,6 @@ static GSource *watch(Chardev *chr, QIOChannel *ioc, GIOCondition cond, IOChanne
     g_source_set_callback(s, (GSourceFunc)(void (*)(void))cb, chardev_ref(chr), chardev_unref);
     g_source_attach(s, chr->context);
     return s;
-}
-
-static void tell_ready(Chardev *chr)
-{
-    void *opaque;
-    ChardevFrontend fe = chardev_frontend(chr, &opaque);
-
-    if (fe.write_ready) {
-        fe.write_ready(opaque);
-    }
 }
 
 /* ---- the end of the input ---- */
@@ -112,7 +86,7 @@ void chardev_stream_disconnect(Chardev *chr)
         fe.event(opaque, CHR_EVENT_CLOSED);
     }
     if (waiting) {
-        tell_ready(chr); /* nothing blocks a writer whose bytes are dropped */
+        chardev_tell_ready(chr); /* nothing blocks a writer whose bytes are dropped */
     }
 }
 
@@ -158,7 +132,7 @@ static void pause_input(Chardev *chr)
     g_mutex_unlock(&chr->lock);
     /* Room may have appeared, and accept_input() have come, before we said we are waiting for it.
      */
-    if (front_room(chr, &fe, &opaque)) {
+    if (chardev_front_room(chr, &fe, &opaque)) {
         chardev_accept_input(chr);
     }
 }
@@ -168,8 +142,8 @@ static gboolean input_ready(QIOChannel *ioc, GIOCondition cond, void *opaque)
     Chardev *chr = opaque;
     ChardevFrontend fe;
     void *fe_opaque;
-    size_t room = front_room(chr, &fe, &fe_opaque);
-    uint8_t buf[READ_MAX];
+    size_t room = chardev_front_room(chr, &fe, &fe_opaque);
+    uint8_t buf[CHARDEV_READ_MAX];
     ssize_t n;
 
     if (cond == G_IO_HUP) { /* the watch of a paused input */
@@ -251,7 +225,7 @@ static gboolean output_ready(QIOChannel *ioc, GIOCondition cond, void *opaque)
     }
     g_mutex_unlock(&chr->lock);
     if (tell) {
-        tell_ready(chr);
+        chardev_tell_ready(chr);
     }
     return G_SOURCE_CONTINUE; /* or destroyed above */
 }

@@ -107,6 +107,20 @@ void chardev_list_set_open_file(ChardevList *list, ChardevOpenFile *fn, void *op
     list->open_opaque = opaque;
 }
 
+void chardev_list_set_quit(ChardevList *list, void (*fn)(void *opaque), void *opaque)
+{
+    list->quit = fn;
+    list->quit_opaque = opaque;
+}
+
+Chardev *chardev_add(ChardevList *list, const ChardevOps *ops, const char *label)
+{
+    Chardev *chr = chardev_alloc(list, ops, label);
+
+    g_ptr_array_add(list->chardevs, chr);
+    return chr;
+}
+
 Chardev *chardev_find(ChardevList *list, const char *id)
 {
     for (unsigned i = 0; i < list->chardevs->len; i++) {
@@ -232,6 +246,26 @@ Chardev *chardev_new(ChardevList *list, JsonObject *options, GError **errp)
     return chr;
 }
 
+static Chardev *new_shared(ChardevList *list, const char *label, const char *text, GError **errp)
+{
+    g_autofree char *base_label = g_strconcat(label, "-base", NULL);
+    g_autoptr(JsonObject) options = chardev_parse_short(base_label, text, errp);
+    Chardev *base, *chr;
+
+    if (!options) {
+        return NULL;
+    }
+    if (strcmp(text, "stdio") == 0) {
+        json_object_set_string_member(options, "signal", "off"); /* Ctrl-C is the guest's */
+    }
+    base = chardev_new(list, options, errp);
+    chr = base ? chardev_new_mux(base, label, errp) : NULL;
+    if (base && !chr) {
+        chardev_remove(list, base_label, NULL);
+    }
+    return chr;
+}
+
 Chardev *chardev_new_short(ChardevList *list, const char *label, const char *text, GError **errp)
 {
     g_autoptr(JsonObject) options = NULL;
@@ -246,6 +280,9 @@ Chardev *chardev_new_short(ChardevList *list, const char *label, const char *tex
             error_setg(errp, "chardev \"%s\" not found", text + strlen("chardev:"));
         }
         return chr;
+    }
+    if (g_str_has_prefix(text, "mon:")) {
+        return new_shared(list, label, text + strlen("mon:"), errp);
     }
     options = chardev_parse_short(label, text, errp);
     return options ? chardev_new(list, options, errp) : NULL;
@@ -296,6 +333,31 @@ ChardevFrontend chardev_frontend(Chardev *chr, void **opaque)
     *opaque = chr->fe_opaque;
     g_mutex_unlock(&chr->lock);
     return fe;
+}
+
+size_t chardev_front_room(Chardev *chr, ChardevFrontend *fe, void **opaque)
+{
+    bool ok;
+
+    g_mutex_lock(&chr->lock);
+    ok = chr->input_ok;
+    *fe = chr->fe;
+    *opaque = chr->fe_opaque;
+    g_mutex_unlock(&chr->lock);
+    if (!ok || !fe->read) {
+        return 0;
+    }
+    return fe->can_read ? MIN(fe->can_read(*opaque), CHARDEV_READ_MAX) : CHARDEV_READ_MAX;
+}
+
+void chardev_tell_ready(Chardev *chr)
+{
+    void *opaque;
+    ChardevFrontend fe = chardev_frontend(chr, &opaque);
+
+    if (fe.write_ready) {
+        fe.write_ready(opaque);
+    }
 }
 
 void chardev_report_open(Chardev *chr)
@@ -406,7 +468,7 @@ static size_t write_common(Chardev *chr, const void *buf, size_t len, bool queue
 {
     g_mutex_lock(&chr->lock);
     if (chr->ops->write) {
-        chr->ops->write(chr, buf, len);
+        len = chr->ops->write(chr, buf, len, queue_rest);
     } else {
         len = chardev_stream_write(chr, buf, len, queue_rest);
     }
@@ -433,6 +495,9 @@ void chardev_accept_input(Chardev *chr)
         chardev_stream_rearm(chr);
     }
     g_mutex_unlock(&chr->lock);
+    if (chr->ops->accept_input) {
+        chr->ops->accept_input(chr);
+    }
 }
 
 unsigned chardev_take_fds(Chardev *chr, int *fds, unsigned max)

@@ -34,13 +34,20 @@ void chardev_list_free(ChardevList *list);
 typedef int ChardevOpenFile(void *opaque, const char *path, int flags, int mode, GError **errp);
 void chardev_list_set_open_file(ChardevList *list, ChardevOpenFile *fn, void *opaque);
 
+/* What Ctrl-A x does (see chardev_mux_monitor()). */
+void chardev_list_set_quit(ChardevList *list, void (*fn)(void *opaque), void *opaque);
+
 /* -chardev BACKEND,id=ID,...: options already split into a JSON object of strings/bools with
  * "backend" and "id". */
 Chardev *chardev_new(ChardevList *list, JsonObject *options, GError **errp);
 /* The short forms of -serial, -monitor, -qmp, -qtest: "stdio", "null", "vc", "pty[:LINK]",
- * "file:PATH", "pipe:PATH", "fd:N", "unix:PATH,server=on", "tcp:HOST:PORT,server=on". @label is the
- * id. "chardev:ID" finds an existing one; "none" returns NULL without error. */
+ * "file:PATH", "pipe:PATH", "fd:N", "unix:PATH,server=on", "tcp:HOST:PORT,server=on", each also
+ * with "mon:" in front. @label is the id. "chardev:ID" finds an existing one; "none" returns NULL
+ * without error. */
 Chardev *chardev_new_short(ChardevList *list, const char *label, const char *text, GError **errp);
+/* "mon:stdio" and the like make two chardevs that share the back end: @label for the serial device,
+ * which chardev_new_short() returns, and this one for a monitor. NULL for all others. */
+Chardev *chardev_mux_monitor(Chardev *chr);
 Chardev *chardev_find(ChardevList *list, const char *id);
 bool chardev_remove(ChardevList *list, const char *id, GError **errp);
 void chardev_foreach(ChardevList *list, void (*cb)(Chardev *chr, void *opaque), void *opaque);

@@ -893,6 +893,87 @@ static void test_stdio(void)
     front_clear(&f);
 }
 
+/* ---- mux ---- */
+
+static void count_quit(void *opaque)
+{
+    ++*(unsigned *)opaque;
+}
+
+static void test_mux(void)
+{
+    g_autofree char *path = tmp_path("mux"), *uri = g_strconcat("unix:", path, NULL);
+    g_autofree char *text = g_strconcat("mon:unix:", path, ",server=on,wait=off", NULL);
+    ChardevList *list = chardev_list_new();
+    Chardev *serial = new_short(list, "serial0", text), *monitor;
+    unsigned quits = 0;
+    char buf[8], *help;
+    QIOChannel *c;
+    Front s, m;
+
+    front_init(&s);
+    front_init(&m);
+    monitor = chardev_mux_monitor(serial);
+    g_assert_true(monitor == chardev_find(list, "serial0-monitor"));
+    g_assert_null(chardev_mux_monitor(must_new(list, "null,id=n")));
+    g_assert_null(chardev_new_short(list, "serial0", text, NULL));
+    g_assert_null(chardev_new_short(list, "x", "mon:bogus", NULL));
+    chardev_list_set_quit(list, count_quit, &quits);
+    g_assert_true(chardev_attach(serial, &s.fe, &s, NULL));
+    g_assert_false(chardev_remove(list, "serial0-base", NULL));
+    c = client(uri);
+    expect(&s, "<");
+    g_assert_true(chardev_attach(monitor, &m.fe, &m, NULL)); /* late: told at once */
+    expect(&m, "<");
+
+    g_assert_true(io_channel_write_all(c, "login\x01", 6, NULL));
+    expect(&s, "login");
+    g_assert_true(io_channel_write_all(c,
+                                       "cinfo\x01\x01!\x01"
+                                       "croot",
+                                       14, NULL));
+    expect(&m, "info\x01!");
+    expect(&s, "root");
+    chardev_write_all(serial, "abc", 3);
+    chardev_write_all(monitor, "def", 3);
+    g_assert_true(io_channel_read_all(c, buf, 6, NULL));
+    g_assert_cmpmem(buf, 6, "abcdef", 6);
+    g_assert_true(io_channel_write_all(c, "\x01x", 2, NULL));
+    while (!quits) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+    g_assert_true(io_channel_write_all(c, "\x01?", 2, NULL));
+    settle();
+    help = g_malloc0(512);
+    g_assert_cmpint(io_channel_read(c, help, 511, NULL), >, 0);
+    g_assert_nonnull(strstr(help, "Ctrl-A c"));
+    g_free(help);
+
+    /* a guest that does not read does not block the way to the monitor */
+    s.room = 2;
+    for (int i = 0; i < 100; i++) {
+        g_assert_true(io_channel_write_all(c, "0123456789", 10, NULL));
+    }
+    g_assert_true(io_channel_write_all(c,
+                                       "\x01"
+                                       "cquit",
+                                       6, NULL));
+    expect(&m, "quit");
+    expect(&s, "01");
+    s.room = 3;
+    chardev_accept_input(serial);
+    expect(&s, "234");
+    g_object_unref(c);
+    expect(&m, ">");
+    expect(&s, ">");
+    chardev_detach(monitor);
+    g_assert_true(chardev_remove(list, "serial0-monitor", NULL));
+    chardev_list_free(list);
+    unlink(path);
+    front_clear(&s);
+    front_clear(&m);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -914,6 +995,7 @@ int main(int argc, char **argv)
     g_test_add_func("/chardev/socket/inherited", test_inherited_listener);
     g_test_add_func("/chardev/socket/fds", test_fds);
     g_test_add_func("/chardev/context", test_context);
+    g_test_add_func("/chardev/mux", test_mux);
     g_test_add_func("/chardev/pty", test_pty);
     g_test_add_func("/chardev/stdio", test_stdio);
     return g_test_run();
