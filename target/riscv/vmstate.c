@@ -405,6 +405,7 @@ const VMStateDescription riscv_vmstate_cpu = {
 
 bool riscv_cpu_register_vmstate(RISCVCPU *cpu, SaveStateList *list, GError **errp)
 {
-    return vmstate_register(list, NULL, cpu->index, &riscv_vmstate_cpu_common, &cpu->env, -1, errp) &&
+    return vmstate_register(list, NULL, cpu->index, &riscv_vmstate_cpu_common, &cpu->env, -1,
+                            errp) &&
            vmstate_register(list, NULL, cpu->index, &riscv_vmstate_cpu, cpu, -1, errp);
 }

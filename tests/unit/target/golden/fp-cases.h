@@ -9,48 +9,66 @@
 
 #include <stdint.h>
 
-/* X(name, assembly, operand width, result: f32 / f64 / int, operands: number of FP operands, 0 =
- * integer) */
-#define FP_CASE_OPS(X)                                                                           \
-    X(ADD_S, "fadd.s", 32, F32, 2)                                                               \
-    X(SUB_S, "fsub.s", 32, F32, 2) X(MUL_S, "fmul.s", 32, F32, 2) X(DIV_S, "fdiv.s", 32, F32, 2) \
-        X(SQRT_S, "fsqrt.s", 32, F32, 1) X(FMA_S, "fmadd.s", 32, F32, 3)                         \
-            X(ADD_D, "fadd.d", 64, F64, 2) X(SUB_D, "fsub.d", 64, F64, 2)                        \
-                X(MUL_D, "fmul.d", 64, F64, 2) X(DIV_D, "fdiv.d", 64, F64, 2)                    \
-                    X(SQRT_D, "fsqrt.d", 64, F64, 1) X(FMA_D, "fmadd.d", 64, F64, 3)             \
-                        X(W_S, "fcvt.w.s", 32, INT, 1) X(WU_S, "fcvt.wu.s", 32, INT, 1)          \
-                            X(L_S, "fcvt.l.s", 32, INT, 1) X(LU_S, "fcvt.lu.s", 32, INT, 1)      \
-                                X(W_D, "fcvt.w.d", 64, INT, 1) X(WU_D, "fcvt.wu.d", 64, INT, 1)  \
-                                    X(L_D, "fcvt.l.d", 64, INT, 1)                               \
-                                        X(LU_D, "fcvt.lu.d", 64, INT, 1)                         \
-                                            X(S_W, "fcvt.s.w", 64, F32, 0)                       \
-                                                X(S_WU, "fcvt.s.wu", 64, F32, 0)                 \
-                                                    X(S_L, "fcvt.s.l", 64, F32, 0)               \
-                                                        X(S_LU, "fcvt.s.lu", 64, F32, 0)         \
-                                                            X(D_L, "fcvt.d.l", 64, F64, 0)       \
-                                                                X(D_LU, "fcvt.d.lu", 64, F64, 0) \
-                                                                    X(S_D, "fcvt.s.d", 64, F32, 1)
+/* clang-format off */
+/* X(name, assembly, width of FP operands, result: F32 / F64 / INT, FP operands: 0 = one integer) */
+#define FP_CASE_OPS(X)                                       \
+    X(ADD_S, "fadd.s", 32, F32, 2)                           \
+    X(SUB_S, "fsub.s", 32, F32, 2)                           \
+    X(MUL_S, "fmul.s", 32, F32, 2)                           \
+    X(DIV_S, "fdiv.s", 32, F32, 2)                           \
+    X(SQRT_S, "fsqrt.s", 32, F32, 1)                         \
+    X(FMA_S, "fmadd.s", 32, F32, 3)                          \
+    X(ADD_D, "fadd.d", 64, F64, 2)                           \
+    X(SUB_D, "fsub.d", 64, F64, 2)                           \
+    X(MUL_D, "fmul.d", 64, F64, 2)                           \
+    X(DIV_D, "fdiv.d", 64, F64, 2)                           \
+    X(SQRT_D, "fsqrt.d", 64, F64, 1)                         \
+    X(FMA_D, "fmadd.d", 64, F64, 3)                          \
+    X(W_S, "fcvt.w.s", 32, INT, 1)                           \
+    X(WU_S, "fcvt.wu.s", 32, INT, 1)                         \
+    X(L_S, "fcvt.l.s", 32, INT, 1)                           \
+    X(LU_S, "fcvt.lu.s", 32, INT, 1)                         \
+    X(W_D, "fcvt.w.d", 64, INT, 1)                           \
+    X(WU_D, "fcvt.wu.d", 64, INT, 1)                         \
+    X(L_D, "fcvt.l.d", 64, INT, 1)                           \
+    X(LU_D, "fcvt.lu.d", 64, INT, 1)                         \
+    X(S_W, "fcvt.s.w", 64, F32, 0)                           \
+    X(S_WU, "fcvt.s.wu", 64, F32, 0)                         \
+    X(S_L, "fcvt.s.l", 64, F32, 0)                           \
+    X(S_LU, "fcvt.s.lu", 64, F32, 0)                         \
+    X(D_L, "fcvt.d.l", 64, F64, 0)                           \
+    X(D_LU, "fcvt.d.lu", 64, F64, 0)                         \
+    X(S_D, "fcvt.s.d", 64, F32, 1)
 
 /* The same without a rounding mode in the instruction. */
-#define FP_CASE_OPS_NO_RM(X)                                                                 \
-    X(MIN_S, "fmin.s", 32, F32, 2)                                                           \
-    X(MAX_S, "fmax.s", 32, F32, 2) X(EQ_S, "feq.s", 32, INT, 2) X(LT_S, "flt.s", 32, INT, 2) \
-        X(LE_S, "fle.s", 32, INT, 2) X(CLASS_S, "fclass.s", 32, INT, 1)                      \
-            X(MIN_D, "fmin.d", 64, F64, 2) X(MAX_D, "fmax.d", 64, F64, 2)                    \
-                X(EQ_D, "feq.d", 64, INT, 2) X(LT_D, "flt.d", 64, INT, 2)                    \
-                    X(LE_D, "fle.d", 64, INT, 2) X(CLASS_D, "fclass.d", 64, INT, 1)          \
-                        X(D_W, "fcvt.d.w", 64, F64, 0) X(D_WU, "fcvt.d.wu", 64, F64, 0)      \
-                            X(D_S, "fcvt.d.s", 32, F64, 1)
-
-#define FP_CASE_RM    5
-#define FP_CASE_COUNT 3000
+#define FP_CASE_OPS_NO_RM(X)                                 \
+    X(MIN_S, "fmin.s", 32, F32, 2)                           \
+    X(MAX_S, "fmax.s", 32, F32, 2)                           \
+    X(EQ_S, "feq.s", 32, INT, 2)                             \
+    X(LT_S, "flt.s", 32, INT, 2)                             \
+    X(LE_S, "fle.s", 32, INT, 2)                             \
+    X(CLASS_S, "fclass.s", 32, INT, 1)                       \
+    X(MIN_D, "fmin.d", 64, F64, 2)                           \
+    X(MAX_D, "fmax.d", 64, F64, 2)                           \
+    X(EQ_D, "feq.d", 64, INT, 2)                             \
+    X(LT_D, "flt.d", 64, INT, 2)                             \
+    X(LE_D, "fle.d", 64, INT, 2)                             \
+    X(CLASS_D, "fclass.d", 64, INT, 1)                       \
+    X(D_W, "fcvt.d.w", 64, F64, 0)                           \
+    X(D_WU, "fcvt.d.wu", 64, F64, 0)                         \
+    X(D_S, "fcvt.d.s", 32, F64, 1)
 
 enum {
 #define X(name, ...) FPC_##name,
-    FP_CASE_OPS(X) FP_CASE_OPS_NO_RM(X)
+    FP_CASE_OPS(X)
+    FP_CASE_OPS_NO_RM(X)
 #undef X
-        FPC__MAX
+    FPC__MAX
 };
+/* clang-format on */
+
+#define FP_CASE_RM       5
+#define FP_CASE_COUNT    3000
 #define FPC__FIRST_NO_RM FPC_MIN_S
 
 static inline uint64_t fpc_random(uint64_t *state)
