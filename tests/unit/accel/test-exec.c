@@ -269,14 +269,12 @@ static void test_faults(void)
     for (unsigned i = 0; i < ARRAY_SIZE(fault_cases); i++) {
         /* The neighbours may share handlers with each other; the fault must still be found. */
         const uint32_t code[] = {
-            LD(a1, s0, 8 * i),
-            ADDI(s1, s1, 1),
-            ADDI(a2, s1, 0),
-            fault_cases[i].insn,
+            LD(a1, s0, 8 * i), ADDI(s1, s1, 1),     0x00010001 /* c.nop twice */,
+            ADDI(a2, s1, 0),   fault_cases[i].insn,
         };
 
         operands[i] = fault_cases[i].a1;
-        epc[i] = pc + 12;
+        epc[i] = pc + 16;
         harness_code(h, pc, code, ARRAY_SIZE(code));
         pc += sizeof(code);
     }
