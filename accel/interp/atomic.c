@@ -49,7 +49,8 @@ static void atomic_written(const AtomicTarget *t, unsigned size)
     }
 }
 
-static bool load_reserved(InterpVCPU *v, uint64_t addr, unsigned size, uint64_t *result)
+GUEST_ACCESS static bool load_reserved(InterpVCPU *v, uint64_t addr, unsigned size,
+                                       uint64_t *result)
 {
     CPURISCVState *env = &v->cpu->env;
     SoftTLBEntry *e = softtlb_entry(&env->tlb[env->mmu_idx_data], addr);
@@ -76,8 +77,8 @@ static bool load_reserved(InterpVCPU *v, uint64_t addr, unsigned size, uint64_t 
     return true;
 }
 
-static bool store_conditional(InterpVCPU *v, uint64_t addr, unsigned size, uint64_t value,
-                              uint64_t *result)
+GUEST_ACCESS static bool store_conditional(InterpVCPU *v, uint64_t addr, unsigned size,
+                                           uint64_t value, uint64_t *result)
 {
     CPURISCVState *env = &v->cpu->env;
     bool reserved = env->load_res == addr;
@@ -121,7 +122,7 @@ static bool store_conditional(InterpVCPU *v, uint64_t addr, unsigned size, uint6
         old_;                                                                                \
     })
 
-static uint32_t amo32(RvOp op, uint32_t *host, uint32_t b)
+GUEST_ACCESS static uint32_t amo32(RvOp op, uint32_t *host, uint32_t b)
 {
     switch (op) {
     case RV_OP_amoswap_w:
@@ -145,7 +146,7 @@ static uint32_t amo32(RvOp op, uint32_t *host, uint32_t b)
     }
 }
 
-static uint64_t amo64(RvOp op, uint64_t *host, uint64_t b)
+GUEST_ACCESS static uint64_t amo64(RvOp op, uint64_t *host, uint64_t b)
 {
     switch (op) {
     case RV_OP_amoswap_d:

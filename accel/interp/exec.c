@@ -58,7 +58,7 @@ const void *const *exec_handlers;
 
 #define NEXT_PC (page_base + blk->end_off)
 
-static const void *const *run(InterpVCPU *v)
+GUEST_ACCESS static const void *const *run(InterpVCPU *v)
 {
     static const void *const labels[] = {
 #define X(name) &&L_##name,

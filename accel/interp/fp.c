@@ -22,7 +22,7 @@ static inline void set_fpr(CPURISCVState *env, unsigned rd, uint64_t value)
     env->mstatus |= MSTATUS_FS;
 }
 
-bool exec_fp_load(InterpVCPU *v, const Op *op, unsigned size)
+GUEST_ACCESS bool exec_fp_load(InterpVCPU *v, const Op *op, unsigned size)
 {
     CPURISCVState *env = &v->cpu->env;
     uint64_t addr = env->gpr[op->rs1] + (int64_t)op->imm, value;
@@ -46,7 +46,7 @@ bool exec_fp_load(InterpVCPU *v, const Op *op, unsigned size)
     return true;
 }
 
-bool exec_fp_store(InterpVCPU *v, const Op *op, unsigned size)
+GUEST_ACCESS bool exec_fp_store(InterpVCPU *v, const Op *op, unsigned size)
 {
     CPURISCVState *env = &v->cpu->env;
     uint64_t addr = env->gpr[op->rs1] + (int64_t)op->imm, value = env->fpr[op->rs2];

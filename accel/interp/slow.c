@@ -16,7 +16,7 @@ static uint8_t *inside_page(CPURISCVState *env, uint64_t addr, unsigned size, bo
     return (uint8_t *)(addr + e->addend);
 }
 
-uint64_t exec_load_slow(InterpVCPU *v, uint64_t addr, unsigned size)
+GUEST_ACCESS uint64_t exec_load_slow(InterpVCPU *v, uint64_t addr, unsigned size)
 {
     const uint8_t *host = inside_page(&v->cpu->env, addr, size, false);
     uint64_t value = 0;
@@ -32,7 +32,7 @@ uint64_t exec_load_slow(InterpVCPU *v, uint64_t addr, unsigned size)
     return value;
 }
 
-void exec_store_slow(InterpVCPU *v, uint64_t addr, unsigned size, uint64_t value)
+GUEST_ACCESS void exec_store_slow(InterpVCPU *v, uint64_t addr, unsigned size, uint64_t value)
 {
     uint8_t *host = inside_page(&v->cpu->env, addr, size, true);
 

@@ -16,6 +16,13 @@
 #define SOFTTLB_SIZE    (1u << SOFTTLB_BITS)
 #define SOFTTLB_INVALID UINT64_MAX
 
+/*
+ * For functions that access guest memory on a guest's behalf. Harts, devices and migration share it
+ * without synchronisation, as the architecture says; ThreadSanitizer shall not look for races
+ * there.
+ */
+#define GUEST_ACCESS __attribute__((no_sanitize("thread")))
+
 typedef struct {
     uint64_t tag_read; /* page-aligned guest virtual address, or SOFTTLB_INVALID */
     uint64_t tag_write;

@@ -6,7 +6,7 @@
 
 /* Guest bytes are little-endian; one machine instruction each, so that aligned accesses stay
  * single-copy atomic. */
-static inline uint64_t read_host(const void *p, unsigned size)
+GUEST_ACCESS static uint64_t read_host(const void *p, unsigned size)
 {
     uint16_t h;
     uint32_t w;
@@ -27,7 +27,7 @@ static inline uint64_t read_host(const void *p, unsigned size)
     }
 }
 
-static inline void write_host(void *p, unsigned size, uint64_t v)
+GUEST_ACCESS static void write_host(void *p, unsigned size, uint64_t v)
 {
     uint16_t h = GUINT16_TO_LE((uint16_t)v);
     uint32_t w = GUINT32_TO_LE((uint32_t)v);
@@ -98,7 +98,8 @@ static RISCVException find_pieces(RISCVCPU *cpu, uint64_t vaddr, unsigned size, 
     return e == RISCV_EXCP_NONE ? find_piece(cpu, &p[1], access) : e;
 }
 
-RISCVException riscv_load_slow(RISCVCPU *cpu, uint64_t vaddr, unsigned size, uint64_t *value)
+GUEST_ACCESS RISCVException riscv_load_slow(RISCVCPU *cpu, uint64_t vaddr, unsigned size,
+                                            uint64_t *value)
 {
     unsigned idx = cpu->env.mmu_idx_data;
     const SoftTLBEntry *entry;
@@ -131,7 +132,8 @@ RISCVException riscv_load_slow(RISCVCPU *cpu, uint64_t vaddr, unsigned size, uin
                : fail(cpu, RISCV_EXCP_LOAD_ACCESS, vaddr);
 }
 
-RISCVException riscv_store_slow(RISCVCPU *cpu, uint64_t vaddr, unsigned size, uint64_t value)
+GUEST_ACCESS RISCVException riscv_store_slow(RISCVCPU *cpu, uint64_t vaddr, unsigned size,
+                                             uint64_t value)
 {
     unsigned idx = cpu->env.mmu_idx_data;
     const SoftTLBEntry *entry;
