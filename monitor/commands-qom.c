@@ -61,6 +61,19 @@ static bool type_implements(GType type, const char *implements)
     return wanted != G_TYPE_INVALID && g_type_is_a(type, wanted);
 }
 
+/* The nearest ancestor that has a QOM name. */
+static const char *parent_name(GPtrArray *names, GType type)
+{
+    for (GType up = g_type_parent(type); up; up = g_type_parent(up)) {
+        for (unsigned i = 0; i < names->len; i++) {
+            if (object_type_lookup(names->pdata[i]) == up) {
+                return names->pdata[i];
+            }
+        }
+    }
+    return "object";
+}
+
 GPtrArray *qmp_qom_list_types(QmpCall *call, const QmpArgs_qom_list_types *args, GError **errp)
 {
     g_autoptr(GPtrArray) names = object_type_list();
@@ -74,8 +87,7 @@ GPtrArray *qmp_qom_list_types(QmpCall *call, const QmpArgs_qom_list_types *args,
 
         if (type_implements(type, implements) &&
             (!abstract || !args->has_abstract || args->abstract)) {
-            add_type(list, names->pdata[i], g_type_is_a(type, TYPE_DEVICE) ? "device" : "object",
-                     abstract);
+            add_type(list, names->pdata[i], parent_name(names, type), abstract);
         }
     }
     return list;

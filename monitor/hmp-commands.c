@@ -80,11 +80,6 @@ static void hmp_system_reset(HmpContext *c)
     hmp_do(c, "system_reset", NULL);
 }
 
-static void hmp_system_powerdown(HmpContext *c)
-{
-    hmp_do(c, "system_powerdown", NULL);
-}
-
 static void hmp_migrate_cancel(HmpContext *c)
 {
     hmp_do(c, "migrate_cancel", NULL);
@@ -304,7 +299,6 @@ const HmpCommand hmp_commands[] = {
      hmp_set_link},
     {"stop", "s", NULL, NULL, "", "stop emulation", hmp_stop},
     {"sum", NULL, NULL, "ii", "addr size", "compute the checksum of a memory region", hmp_sum},
-    {"system_powerdown", NULL, NULL, NULL, "", "press the power button", hmp_system_powerdown},
     {"system_reset", NULL, NULL, NULL, "", "reset the system", hmp_system_reset},
     {"x", NULL, NULL, "/i", "/fmt addr", "virtual memory dump starting at 'addr'", hmp_x},
     {"xp", NULL, NULL, "/i", "/fmt addr", "physical memory dump starting at 'addr'", hmp_xp},

@@ -220,8 +220,11 @@ static void info_registers(HmpContext *c)
     }
     for (unsigned i = 0; i < n; i++) {
         if (hmp_flag(c, 'a') || i == wanted) {
-            g_string_append_printf(c->out, "\nCPU#%u\n", i);
-            riscv_cpu_dump(m->cpus->pdata[i], c->out);
+            g_autoptr(GString) dump = g_string_new(NULL);
+
+            riscv_cpu_dump(m->cpus->pdata[i], dump);
+            g_string_replace(dump, "\r\n", "\n", 0);
+            g_string_append_printf(c->out, "\nCPU#%u\n%s", i, dump->str);
         }
     }
 }

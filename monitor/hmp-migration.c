@@ -44,8 +44,9 @@ char *hmp_progress_line(const JsonObject *info, unsigned spin)
         json_object_has_member(obj, "ram") ? json_object_get_object_member(obj, "ram") : NULL;
     uint64_t total = ram_number(ram, "total"), remaining = ram_number(ram, "remaining");
     double rate = ram ? json_object_get_double_member_with_default(ram, "mbps", 0) * 1e6 / 8 : 0;
-    double dirty =
-        (double)ram_number(ram, "dirty-pages-rate") * (double)ram_number(ram, "page-size");
+    double page_size = (double)ram_number(ram, "page-size");
+    double pages = (double)ram_number(ram, "pages-per-second");
+    double dirty = (double)ram_number(ram, "dirty-pages-rate") * page_size;
     unsigned percent =
         total ? (unsigned)(100 * (double)(total - MIN(remaining, total)) / total) : 0;
     unsigned filled = BAR_WIDTH * percent / 100;
@@ -59,7 +60,8 @@ char *hmp_progress_line(const JsonObject *info, unsigned spin)
         g_autofree char *dirty_text = hmp_size((uint64_t)dirty);
 
         g_string_append_printf(s, "  %s/s  dirty %s/s", rate_text, dirty_text);
-        append_time_left(s, (double)remaining, rate, dirty);
+        /* Zero pages need next to no bytes on the wire, so count pages where that is faster. */
+        append_time_left(s, (double)remaining, MAX(rate, pages * page_size), dirty);
     } else {
         g_string_append_printf(s, "  %s",
                                json_object_get_string_member_with_default(obj, "status", ""));

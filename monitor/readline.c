@@ -248,6 +248,10 @@ static void handle_key(Readline *rl, int key)
             return;
         }
         g_string_insert_c(rl->line, (gssize)rl->cursor++, (char)key);
+        if (rl->cursor == rl->line->len) { /* the common case: plain typing */
+            rl->ops.write(rl->ops.opaque, rl->line->str + rl->cursor - 1);
+            return;
+        }
     }
     redraw(rl);
 }
