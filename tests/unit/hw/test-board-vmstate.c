@@ -243,6 +243,58 @@ static void test_hostile(void)
     stop(&f);
 }
 
+/* Damaged sections are refused or harmless: afterwards every register can be used. */
+static void test_damaged(void)
+{
+    static const hwaddr registers[] = {0x0C000028, 0x0C200004, 0x02004000, 0x0200BFF8, 0x10100000,
+                                       0x20000000, 0x20001000, 0x22000000, 0x30000000, 0x00101000};
+    g_autoptr(GRand) rand = g_rand_new_with_seed(20240901);
+    BoardFixture f;
+    unsigned refused = 0, loaded = 0;
+
+    start(&f, 2);
+    for (unsigned i = 0; i < f.m->savevm->entries->len; i++) {
+        SaveStateEntry *se = f.m->savevm->entries->pdata[i];
+        GError *err = NULL;
+        g_autofree char *spaced = save_hex(se->vmsd, se->opaque, NULL, &err);
+
+        for (unsigned round = 0; round < 300; round++) {
+            g_autoptr(GByteArray) bytes = bytes_from_hex(spaced);
+            g_autoptr(QIOChannelBuffer) ioc = io_channel_buffer_new();
+            QEMUFile *file;
+
+            for (unsigned n = g_rand_int_range(rand, 1, 5); n > 0; n--) {
+                bytes->data[g_rand_int_range(rand, 0, bytes->len)] = g_rand_int(rand);
+            }
+            g_byte_array_set_size(bytes, g_rand_int_range(rand, bytes->len / 2, bytes->len + 1));
+            io_channel_write_all(IO_CHANNEL(ioc), bytes->data, bytes->len, NULL);
+            file = qemu_file_new_input(IO_CHANNEL(ioc));
+            if (vmstate_load_state(file, se->vmsd, se->opaque, se->version_id, &err)) {
+                loaded++;
+            } else {
+                g_assert_nonnull(err);
+                g_clear_error(&err);
+                refused++;
+            }
+            qemu_fclose(file, NULL);
+            devices_vm_state(f.m, true);
+            for (unsigned r = 0; r < G_N_ELEMENTS(registers); r++) {
+                board_read(&f, 4, registers[r]);
+                board_write(&f, 4, registers[r], g_rand_int(rand));
+            }
+            for (unsigned r = 0; r < 8; r++) {
+                board_read(&f, 1, 0x10000000 + r);
+                board_write(&f, 1, 0x10000000 + r, g_rand_int(rand));
+            }
+            devices_vm_state(f.m, false);
+        }
+        f.m->cls->reset(f.m);
+    }
+    g_assert_cmpuint(refused, >, 100);
+    g_assert_cmpuint(loaded, >, 100);
+    stop(&f);
+}
+
 /* A selector and offset from nowhere read as zero; nothing is out of bounds. */
 static void test_fw_cfg_out_of_range(void)
 {
@@ -366,6 +418,7 @@ int main(int argc, char **argv)
     }
     g_test_add_func("/hw/vmstate/order", test_order);
     g_test_add_func("/hw/vmstate/hostile", test_hostile);
+    g_test_add_func("/hw/vmstate/damaged", test_damaged);
     g_test_add_func("/hw/vmstate/fw-cfg-out-of-range", test_fw_cfg_out_of_range);
     g_test_add_func("/hw/vmstate/clock", test_clock);
     g_test_add_func("/hw/vmstate/rtc-v2", test_rtc_v2);
