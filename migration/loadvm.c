@@ -71,6 +71,7 @@ static bool setup_handlers(const LoadContext *c, GError **errp)
     SAVEVM_FOREACH(se, c->m->savevm)
     {
         se->remote_id = SECTION_ID_UNSET;
+        se->load_open = false;
         if (savevm_is_live(se) && se->ops->load_setup &&
             !se->ops->load_setup(c->f, se->opaque, errp)) {
             g_prefix_error(errp, "Preparing section '%s': ", se->idstr);
@@ -88,6 +89,7 @@ bool loadvm_begin(const LoadContext *c, GError **errp)
         error_setg(errp, "State blocked by non-migratable device '%s'", blocked->idstr);
         return false;
     }
+    c->m->global_state.received = false;
     return read_header(c, errp) && setup_handlers(c, errp);
 }
 
@@ -174,6 +176,7 @@ static bool load_named(const LoadContext *c, const StreamItem *item, uint64_t of
     }
     se->remote_id = item->section_id;
     se->remote_version = item->version_id;
+    se->load_open = se->ops && item->type == STREAM_SECTION_START;
     return load_section(c, se, item->section_id, offset, errp);
 }
 
@@ -187,7 +190,42 @@ static bool load_continued(const LoadContext *c, const StreamItem *item, uint64_
                    stream_item_name(item->type), item->section_id);
         return false;
     }
+    if (item->type == STREAM_SECTION_END) {
+        se->load_open = false;
+    }
     return load_section(c, se, item->section_id, offset, errp);
+}
+
+/*
+ * EOF is a zero byte, so a flipped bit makes one out of most items. Believe it only if no live
+ * section is left open and it follows the global state, which is always last; where that was not
+ * sent, the description or nothing must be next.
+ */
+static bool end_is_credible(const LoadContext *c, uint64_t offset, GError **errp)
+{
+    const MigrationHostOps *ops = c->m->host->ops;
+    const uint8_t *next;
+
+    SAVEVM_FOREACH(se, c->m->savevm)
+    {
+        if (se->load_open) {
+            error_setg(errp,
+                       "The stream ends at offset %" PRIu64
+                       " before section '%s' has ended: it is damaged",
+                       offset, se->idstr);
+            return false;
+        }
+    }
+    if (c->m->global_state.received || (ops->suppress_vmdesc && ops->suppress_vmdesc(c->m->host))) {
+        return true;
+    }
+    if (qemu_peek_buffer(c->f, &next, 1) == 1 && next[0] != STREAM_VMDESCRIPTION) {
+        error_setg(errp,
+                   "More bytes follow the end of the stream at offset %" PRIu64 ": it is damaged",
+                   offset);
+        return false;
+    }
+    return qemu_file_check(c->f, errp);
 }
 
 /* ---- commands ---- */
@@ -233,7 +271,7 @@ bool loadvm_items(const LoadContext *c, GError **errp)
         }
         switch (item.type) {
         case STREAM_EOF:
-            return true;
+            return end_is_credible(c, offset, errp);
         case STREAM_SECTION_START:
         case STREAM_SECTION_FULL:
             ok = load_named(c, &item, offset, errp);

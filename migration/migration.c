@@ -144,6 +144,9 @@ static void peer_done(void *opaque, bool accepted, GError *err, bool explained)
     g_cond_broadcast(&s->wake);
     g_mutex_unlock(&s->lock);
     if (!accepted) {
+        if (!explained) {
+            g_prefix_error(&err, "At offset %" PRIu64 ": ", qemu_file_transferred(s->file));
+        }
         migration_fail(s, err);
         qemu_file_shutdown(s->file); /* the migration thread may be blocked in a write */
     }
