@@ -136,6 +136,14 @@ static void run_guest(VCPU *v)
     barrier_leave_guest(v);
 }
 
+static unsigned decode_extensions(const RISCVCPUConfig *cfg)
+{
+    return (cfg->ext_c ? RV_EXT_C : 0) | (cfg->ext_f ? RV_EXT_F : 0) | (cfg->ext_d ? RV_EXT_D : 0) |
+           (cfg->ext_zba ? RV_EXT_ZBA : 0) | (cfg->ext_zbb ? RV_EXT_ZBB : 0) |
+           (cfg->ext_zbc ? RV_EXT_ZBC : 0) | (cfg->ext_zbs ? RV_EXT_ZBS : 0) |
+           (cfg->ext_zicsr ? RV_EXT_ZICSR : 0) | (cfg->ext_zifencei ? RV_EXT_ZIFENCEI : 0);
+}
+
 static gpointer vcpu_thread(gpointer opaque)
 {
     VCPU *v = opaque;
@@ -152,6 +160,8 @@ static gpointer vcpu_thread(gpointer opaque)
         v->stale = false;
         g_mutex_unlock(&a->lock);
         if (stale) {
+            /* An incoming guest brings its extensions along (spec 81 section 12). */
+            v->interp.exts = decode_extensions(&v->interp.cpu->cfg);
             riscv_tlb_flush(v->interp.cpu);
             code_cache_flush(&v->interp.code);
         }
@@ -162,14 +172,6 @@ static gpointer vcpu_thread(gpointer opaque)
     g_cond_broadcast(&a->changed);
     g_mutex_unlock(&a->lock);
     return NULL;
-}
-
-static unsigned decode_extensions(const RISCVCPUConfig *cfg)
-{
-    return (cfg->ext_c ? RV_EXT_C : 0) | (cfg->ext_f ? RV_EXT_F : 0) | (cfg->ext_d ? RV_EXT_D : 0) |
-           (cfg->ext_zba ? RV_EXT_ZBA : 0) | (cfg->ext_zbb ? RV_EXT_ZBB : 0) |
-           (cfg->ext_zbc ? RV_EXT_ZBC : 0) | (cfg->ext_zbs ? RV_EXT_ZBS : 0) |
-           (cfg->ext_zicsr ? RV_EXT_ZICSR : 0) | (cfg->ext_zifencei ? RV_EXT_ZIFENCEI : 0);
 }
 
 static Accel *interp_create(const AccelOps *ops, AddressSpace *as, Clock *vclock, GError **errp)
