@@ -72,19 +72,22 @@ static uint64_t join(const uint32_t half[2])
     return (uint64_t)half[1] << 32 | half[0];
 }
 
-static void soft_reset(VirtioMmio *s)
+/* Power-on state of the transport. */
+static void reset_transport(VirtioMmio *s)
 {
     s->host_features_sel = s->guest_features_sel = 0;
     s->guest_page_shift = 0;
     memset(s->guest_features, 0, sizeof(s->guest_features));
-    if (!s->legacy) {
-        memset(s->vqs, 0, VIRTIO_QUEUE_MAX * sizeof(*s->vqs));
-    }
+    memset(s->vqs, 0, VIRTIO_QUEUE_MAX * sizeof(*s->vqs));
 }
 
-static void reset_all(VirtioMmio *s)
+/* The driver resets the device: what it told the transport stays, above all the legacy page size.
+ */
+static void reset_by_driver(VirtioMmio *s)
 {
-    soft_reset(s);
+    for (unsigned i = 0; i < VIRTIO_QUEUE_MAX; i++) {
+        s->vqs[i].enabled = false;
+    }
     virtio_reset(s->vdev);
 }
 
@@ -181,7 +184,7 @@ static void write_queue_num(VirtioMmio *s, uint32_t value)
 static void write_queue_pfn(VirtioMmio *s, uint32_t pfn)
 {
     if (!pfn) {
-        reset_all(s);
+        reset_by_driver(s);
     } else {
         virtio_queue_set_addr(s->vdev, s->vdev->queue_sel, (uint64_t)pfn << s->guest_page_shift);
     }
@@ -206,7 +209,7 @@ static void write_status(VirtioMmio *s, uint8_t status)
     }
     virtio_set_status(s->vdev, status);
     if (!status) {
-        reset_all(s);
+        reset_by_driver(s);
     }
 }
 
@@ -352,7 +355,7 @@ static bool mmio_load_config(VirtioTransport *t, QEMUFile *f, GError **errp)
                    host_sel, guest_sel, shift);
         return false;
     }
-    soft_reset(s);
+    reset_transport(s);
     s->host_features_sel = host_sel;
     s->guest_features_sel = guest_sel;
     s->guest_page_shift = shift;
@@ -497,7 +500,7 @@ static void mmio_unrealize(DeviceState *dev)
 
 static void mmio_reset(DeviceState *dev)
 {
-    soft_reset(VIRTIO_MMIO(dev));
+    reset_transport(VIRTIO_MMIO(dev));
 }
 
 static const DeviceProperty mmio_props[] = {

@@ -193,6 +193,9 @@ static inline uint64_t guest_features(Guest *g)
 /* Reset, negotiate @features, and stop before DRIVER_OK. */
 static inline void guest_negotiate(Guest *g, uint64_t features)
 {
+    if (!g->modern) {
+        guest_write(g, 0x28, 4096); /* before the reset, like Linux */
+    }
     guest_write(g, 0x70, 0);
     guest_write(g, 0x70, 1);
     guest_write(g, 0x70, 3);
@@ -204,7 +207,6 @@ static inline void guest_negotiate(Guest *g, uint64_t features)
         guest_write(g, 0x70, 0xb);
     } else {
         guest_write(g, 0x20, features);
-        guest_write(g, 0x28, 4096);
     }
 }
 
