@@ -663,7 +663,10 @@ static bool start_qtest(VM *vm, GError **errp)
         return true;
     }
     chr = chardev_new_short(vm->machine->chardevs, "qtest", vm->cfg->qtest, &err);
-    if (!chr || !qtest_server_start(vm->machine, chr, vm->cfg->qtest_log, &err)) {
+    if (chr) {
+        vm->qtest = qtest_server_start(vm->machine, chr, vm->cfg->qtest_log, &err);
+    }
+    if (!vm->qtest) {
         g_propagate_prefixed_error(errp, g_steal_pointer(&err), "-qtest %s: ", vm->cfg->qtest);
         return false;
     }
@@ -798,8 +801,12 @@ void vm_free(VM *vm)
     if (m && m->blocks) {
         block_drain_all(m->blocks);
     }
+    g_clear_pointer(&vm->qtest, qtest_server_free);
     g_clear_pointer(&vm->hub, monitor_hub_free);
+    /* Nobody listens any more to what devices and migration say while they go. */
+    vm->host.events = (QapiEventSink){0};
     if (m) {
+        m->events = vm->host.events;
         /* Devices go before what they stand on; the structure goes with the devices. */
         parts = *m;
         machine_free(m);

@@ -17,6 +17,7 @@ typedef struct VM {
     int exit_code;
 
     MonitorHub *hub;
+    QtestServer *qtest; /* or NULL */
     Machine *machine;
     Migration *migration;
     MigrationHost host;
