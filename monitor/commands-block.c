@@ -1,44 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* qapi/char.json and block.json: what devices stand on. */
+/* qapi/block.json: disk images. */
 #include "util/osdep.h"
 #include "hw/device.h"
 #include "monitor/commands.h"
 #include "qapi-commands-block.h"
-#include "qapi-commands-char.h"
-
-/* ---- character devices ---- */
-
-static void add_chardev(Chardev *chr, void *opaque)
-{
-    ChardevInfo *info = g_new0(ChardevInfo, 1);
-
-    info->label = g_strdup(chardev_label(chr));
-    info->filename = chardev_filename(chr);
-    info->frontend_open = chardev_has_frontend(chr);
-    g_ptr_array_add(opaque, info);
-}
-
-GPtrArray *qmp_query_chardev(QmpCall *call, GError **errp)
-{
-    MonitorHub *hub = call->opaque;
-    GPtrArray *list = qapi_list_new_ChardevInfo();
-
-    if (hub->machine && hub->machine->chardevs) {
-        chardev_foreach(hub->machine->chardevs, add_chardev, list);
-    }
-    return list;
-}
-
-void qmp_chardev_remove(QmpCall *call, const QmpArgs_chardev_remove *args, GError **errp)
-{
-    Machine *m = monitor_hub_machine(call->opaque, errp);
-
-    if (m) {
-        chardev_remove(m->chardevs, args->id, errp);
-    }
-}
-
-/* ---- disk images ---- */
 
 static BlockDeviceInfo *block_device_info(BlockBackend *blk)
 {
