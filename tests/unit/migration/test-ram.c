@@ -5,6 +5,7 @@
 #include "fault-channel.h"
 #include "migration/ram/dirty.h"
 #include "migration/wire/ram.h"
+#include "ram-reference.h"
 #include "ram-side.h"
 
 typedef struct {
@@ -545,99 +546,6 @@ static void test_fill_byte(Fixture *fx, gconstpointer data)
 }
 
 /* ---- random damage, against a parser too simple to be wrong ---- */
-
-typedef struct {
-    const uint8_t *p;
-    size_t left;
-} Bytes;
-
-static bool take(Bytes *b, void *to, size_t n)
-{
-    if (b->left < n) {
-        return false;
-    }
-    memcpy(to, b->p, n);
-    b->p += n;
-    b->left -= n;
-    return true;
-}
-
-static bool take_be64(Bytes *b, uint64_t *v)
-{
-    uint8_t raw[8];
-
-    if (!take(b, raw, 8)) {
-        return false;
-    }
-    *v = ram_get_word(raw);
-    return true;
-}
-
-static bool take_name(Bytes *b, char name[256])
-{
-    uint8_t len;
-
-    memset(name, 0, 256);
-    return take(b, &len, 1) && take(b, name, len) && strlen(name) == len;
-}
-
-/*
- * Load @b into @model, the image of the one block "ram" of @size bytes. True: a good stream. *cut:
- * page of which only a part came.
- */
-static bool reference_load(Bytes b, uint8_t *model, uint64_t size, uint64_t *cut)
-{
-    bool at_section_end = true, known = false;
-    char name[256];
-    uint64_t word;
-
-    *cut = UINT64_MAX;
-    while (b.left || !at_section_end) {
-        unsigned flags;
-        uint64_t offset;
-        uint8_t fill;
-
-        at_section_end = false;
-        if (!take_be64(&b, &word)) {
-            return false;
-        }
-        flags = word & RAM_FLAGS_MASK & ~RAM_FLAG_CONTINUE;
-        offset = word & ~(uint64_t)RAM_FLAGS_MASK;
-        if (flags == RAM_FLAG_EOS) {
-            at_section_end = true;
-        } else if (flags == RAM_FLAG_MEM_SIZE) {
-            while (offset) {
-                uint64_t length;
-
-                if (!take_name(&b, name) || strcmp(name, "ram") || !take_be64(&b, &length) ||
-                    length != size || length > offset) {
-                    return false;
-                }
-                offset -= length;
-            }
-        } else if (flags == RAM_FLAG_ZERO || flags == RAM_FLAG_PAGE) {
-            if (!(word & RAM_FLAG_CONTINUE)) {
-                if (!take_name(&b, name) || (flags == RAM_FLAG_ZERO && b.left < 1) ||
-                    strcmp(name, "ram")) {
-                    return false;
-                }
-                known = true;
-            }
-            if ((flags == RAM_FLAG_ZERO && !take(&b, &fill, 1)) || !known || offset >= size) {
-                return false;
-            }
-            if (flags == RAM_FLAG_ZERO) {
-                memset(model + offset, fill, 4096);
-            } else if (!take(&b, model + offset, 4096)) {
-                *cut = offset;
-                return false;
-            }
-        } else {
-            return false;
-        }
-    }
-    return true;
-}
 
 /*
  * Whatever is wrong with the stream and however it is cut into pieces, the outcome and every byte
