@@ -74,6 +74,11 @@ static bool host_block_activate(MigrationHost *h, GError **errp)
     return block_activate_all(host_vm(h)->machine->blocks, errp);
 }
 
+static void host_announce_self(MigrationHost *h)
+{
+    net_list_announce(host_vm(h)->machine->nets);
+}
+
 static int host_take_fd(MigrationHost *h, const char *name, bool allow_number, GError **errp)
 {
     uint64_t number;
@@ -130,6 +135,7 @@ static const MigrationHostOps host_ops = {
     .set_throttle = host_set_throttle,
     .block_inactivate = host_block_inactivate,
     .block_activate = host_block_activate,
+    .announce_self = host_announce_self,
     .take_fd = host_take_fd,
     .open_file = host_open_file,
     .exit_failed = host_exit_failed,

@@ -654,6 +654,22 @@ static void on_shutdown_request(void *opaque, bool panic, int exit_code)
                         exit_code);
 }
 
+static gboolean stop_for_io_error(gpointer opaque)
+{
+    VM *vm = opaque;
+
+    if (vm_is_running(vm)) {
+        vm_stop(vm, RUN_STATE_IO_ERROR);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+/* Comes out of block completions, also while a stop drains them: stop from the main loop. */
+static void on_io_error_request(void *opaque)
+{
+    g_idle_add_full(G_PRIORITY_HIGH, stop_for_io_error, opaque, NULL);
+}
+
 static bool start_qtest(VM *vm, GError **errp)
 {
     g_autoptr(GError) err = NULL;
@@ -695,6 +711,7 @@ VM *vm_new(const VMConfig *cfg, GError **errp)
     m->events = monitor_hub_event_sink(vm->hub);
     m->requests.reset_request = on_reset_request;
     m->requests.shutdown_request = on_shutdown_request;
+    m->requests.io_error_request = on_io_error_request;
     m->vclock = clock_virtual_new();
     m->ram_list = ram_list_new();
     m->as = address_space_new(m->ram_list);

@@ -375,9 +375,13 @@ static void net_running_changed(VirtIODevice *vdev)
 {
     VirtIONet *n = VIRTIO_NET(vdev);
 
-    if (vdev->vm_running && n->tx_waiting) {
+    if (!vdev->vm_running) {
+        return;
+    }
+    if (n->tx_waiting) {
         g_source_set_ready_time(n->tx_source, 0);
     }
+    net_backend_flush(n->nb); /* what arrived while the VM was stopped */
 }
 
 static bool net_post_load(VirtIODevice *vdev, GError **errp)

@@ -113,17 +113,17 @@ static inline VirtIODevice *guest_plug(Guest *g, const char *options)
 
 static inline void guest_run(Guest *g)
 {
-    clock_virtual_start(g->m->vclock);
-    devices_vm_state(g->m, true);
     net_list_set_running(g->m->nets, true);
+    devices_vm_state(g->m, true);
+    clock_virtual_start(g->m->vclock);
 }
 
 static inline void guest_stop(Guest *g)
 {
+    clock_virtual_stop(g->m->vclock);
+    devices_vm_state(g->m, false);
     net_list_set_running(g->m->nets, false);
     block_drain_all(g->m->blocks);
-    devices_vm_state(g->m, false);
-    clock_virtual_stop(g->m->vclock);
 }
 
 static inline void guest_free(Guest *g)
