@@ -265,7 +265,7 @@ static gboolean virtio_realize(DeviceState *dev, GError **errp)
         return FALSE;
     }
     vdev->host_features = k->get_features ? k->get_features(vdev, features) : features;
-    vdev->config = g_malloc0(vdev->config_len);
+    vdev->config = g_malloc0(MAX(vdev->config_len, 1)); /* never NULL, also without configuration */
     transport_iface(vdev)->plugged(VIRTIO_TRANSPORT(vdev->transport), vdev);
     return TRUE;
 }
