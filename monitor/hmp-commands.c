@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The command table, and the commands that are little more than their QMP counterpart. */
 #include "util/osdep.h"
+#include "accel/accel.h"
 #include "util/keyval.h"
 #include "util/log.h"
 #include "monitor/hmp.h"
@@ -47,6 +48,22 @@ void hmp_foreach(JsonNode *list, void (*cb)(HmpContext *c, JsonObject *obj), Hmp
     for (unsigned i = 0; i < json_array_get_length(array); i++) {
         cb(c, hmp_object(json_array_get_element(array, i)));
     }
+}
+
+bool hmp_on_cpu(HmpContext *c, unsigned index, void (*fn)(RISCVCPU *cpu, void *opaque),
+                void *opaque)
+{
+    Machine *m = c->hub->machine;
+
+    if (!m || !m->cpus || index >= m->cpus->len) {
+        return false;
+    }
+    if (m->accel) {
+        accel_run_on_vcpu(m->accel, index, fn, opaque);
+    } else {
+        fn(m->cpus->pdata[index], opaque);
+    }
+    return true;
 }
 
 /* Arguments with one string. */

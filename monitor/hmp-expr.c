@@ -21,36 +21,48 @@ static void skip_blanks(Parser *ps)
     }
 }
 
-static bool parse_register(Parser *ps, int64_t *value, GError **errp)
+typedef struct {
+    const char *name;
+    int64_t value;
+    bool found;
+} RegisterRead;
+
+static void read_register(RISCVCPU *cpu, void *opaque)
 {
     static const char *const names[] = {"zero", "ra", "sp",  "gp",  "tp", "t0", "t1", "t2",
                                         "s0",   "s1", "a0",  "a1",  "a2", "a3", "a4", "a5",
                                         "a6",   "a7", "s2",  "s3",  "s4", "s5", "s6", "s7",
                                         "s8",   "s9", "s10", "s11", "t3", "t4", "t5", "t6"};
+    RegisterRead *r = opaque;
+
+    if (strcmp(r->name, "pc") == 0) {
+        r->value = (int64_t)cpu->env.pc;
+        r->found = true;
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+        if (strcmp(r->name, names[i]) == 0) {
+            r->value = (int64_t)cpu->env.gpr[i];
+            r->found = true;
+        }
+    }
+}
+
+static bool parse_register(Parser *ps, int64_t *value, GError **errp)
+{
     const char *start = ++ps->p;
-    Machine *m = ps->c->hub->machine;
 
     while (g_ascii_isalnum(*ps->p)) {
         ps->p++;
     }
     g_autofree char *name = g_strndup(start, ps->p - start);
+    RegisterRead r = {.name = name};
 
-    if (m && m->cpus && ps->c->cpu < m->cpus->len) {
-        const RISCVCPU *cpu = m->cpus->pdata[ps->c->cpu];
-
-        if (strcmp(name, "pc") == 0) {
-            *value = (int64_t)cpu->env.pc;
-            return true;
-        }
-        for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
-            if (strcmp(name, names[i]) == 0) {
-                *value = (int64_t)cpu->env.gpr[i];
-                return true;
-            }
-        }
+    if (!hmp_on_cpu(ps->c, ps->c->cpu, read_register, &r) || !r.found) {
+        error_setg(errp, "unknown register");
+        return false;
     }
-    error_setg(errp, "unknown register");
-    return false;
+    *value = r.value;
+    return true;
 }
 
 static bool parse_number(Parser *ps, int64_t *value, GError **errp)

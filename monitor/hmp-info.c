@@ -208,6 +208,11 @@ static Machine *machine(HmpContext *c)
     return c->hub->machine;
 }
 
+static void dump_cpu(RISCVCPU *cpu, void *opaque)
+{
+    riscv_cpu_dump(cpu, opaque);
+}
+
 static void info_registers(HmpContext *c)
 {
     Machine *m = machine(c);
@@ -222,7 +227,7 @@ static void info_registers(HmpContext *c)
         if (hmp_flag(c, 'a') || i == wanted) {
             g_autoptr(GString) dump = g_string_new(NULL);
 
-            riscv_cpu_dump(m->cpus->pdata[i], dump);
+            hmp_on_cpu(c, i, dump_cpu, dump);
             g_string_replace(dump, "\r\n", "\n", 0);
             g_string_append_printf(c->out, "\nCPU#%u\n%s", i, dump->str);
         }

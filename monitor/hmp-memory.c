@@ -66,20 +66,29 @@ static void print_value(GString *out, char format, unsigned size, uint64_t v)
     }
 }
 
-/* Up to a page of virtual memory goes through one translation. */
+typedef struct {
+    uint64_t vaddr;
+    hwaddr paddr;
+    bool ok;
+} Translation;
+
+static void translate(RISCVCPU *cpu, void *opaque)
+{
+    Translation *t = opaque;
+
+    t->ok = riscv_debug_translate(cpu, t->vaddr, &t->paddr);
+}
+
 static bool read_memory(HmpContext *c, uint64_t addr, uint8_t *buf, unsigned len, bool is_virtual)
 {
-    Machine *m = c->hub->machine;
-    RISCVCPU *cpu = m->cpus && c->cpu < m->cpus->len ? m->cpus->pdata[c->cpu] : NULL;
-    hwaddr paddr = addr;
-
     for (unsigned done = 0, n; done < len; done += n) {
+        Translation t = {addr + done, addr + done, true};
+
         n = MIN(len - done, TARGET_PAGE_SIZE - ((addr + done) & ~TARGET_PAGE_MASK));
-        paddr = addr + done;
-        if (is_virtual && cpu && !riscv_debug_translate(cpu, addr + done, &paddr)) {
-            return false;
+        if (is_virtual) {
+            hmp_on_cpu(c, c->cpu, translate, &t); /* without a CPU virtual is physical */
         }
-        if (address_space_read(m->as, paddr, buf + done, n) != MEMTX_OK) {
+        if (!t.ok || address_space_read(c->hub->machine->as, t.paddr, buf + done, n) != MEMTX_OK) {
             return false;
         }
     }

@@ -9,6 +9,7 @@
 #define MONITOR_HMP_H
 
 #include "monitor/internal.h"
+#include "target/riscv-cpu.h"
 
 #define HMP_MAX_ARGS 4
 
@@ -69,6 +70,11 @@ void hmp_error(HmpContext *c, GError *err);
 JsonObject *hmp_object(JsonNode *node);
 /* Call @cb for each object of a list that a query returned. */
 void hmp_foreach(JsonNode *list, void (*cb)(HmpContext *c, JsonObject *obj), HmpContext *c);
+
+/* Run @fn on the thread of CPU @index, where its registers hold still; false: there is no such CPU.
+ */
+bool hmp_on_cpu(HmpContext *c, unsigned index, void (*fn)(RISCVCPU *cpu, void *opaque),
+                void *opaque);
 
 /* ---- hmp-memory.c ---- */
 
