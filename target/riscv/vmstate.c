@@ -11,22 +11,24 @@
 /*
  * QEMU 7.2 does not re-arm the hart timers after loading, so an idle guest would sleep for ever. A
  * timer that is still to come is therefore handed over as already expired: the guest takes one
- * early interrupt, finds nothing due, and programs its timer again. The live mip stays as it is;
- * this guest may have to go on here.
+ * early interrupt, finds nothing due, and programs its timer again. So is one that was due when the
+ * VM stopped but whose expiry the main loop had not seen. The live mip stays as it is; this guest
+ * may have to go on here.
  */
 static uint64_t mip_for_peer(const RISCVCPU *cpu)
 {
     const CPURISCVState *env = &cpu->env;
-    uint64_t mip = riscv_mip(env), now = riscv_time(cpu);
+    uint64_t mip = riscv_mip(env);
 
-    if (env->menvcfg & ENVCFG_STCE && env->mie & MIP_STIP && now < env->stimecmp &&
+    /* 0: never programmed. */
+    if (env->menvcfg & ENVCFG_STCE && env->mie & MIP_STIP && env->stimecmp != 0 &&
         env->stimecmp != UINT64_MAX) {
         mip |= MIP_STIP;
     }
     if (env->mie & MIP_MTIP && cpu->mtimecmp) {
         uint64_t cmp = cpu->mtimecmp(cpu->rdtime_opaque, cpu->index);
 
-        mip |= now < cmp && cmp != UINT64_MAX ? MIP_MTIP : 0;
+        mip |= cmp != UINT64_MAX ? MIP_MTIP : 0;
     }
     return mip;
 }
