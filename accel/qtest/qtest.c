@@ -8,6 +8,10 @@ static Accel *qtest_create(const AccelOps *ops, AddressSpace *as, Clock *vclock,
     Accel *a = g_new0(Accel, 1);
 
     *a = (Accel){ops, as, vclock, g_ptr_array_new()};
+    if (vclock) {
+        clock_virtual_set_manual(
+            vclock); /* time passes when the test says so (spec 71 section 6) */
+    }
     return a;
 }
 
