@@ -301,6 +301,18 @@ static bool add_fd(VM *vm, JsonObject *obj, GError **errp)
                              errp);
 }
 
+static int chardev_open_file(void *opaque, const char *path, int flags, int mode, GError **errp)
+{
+    VM *vm = opaque;
+
+    return vm->host.ops->open_file(&vm->host, path, flags, mode, errp);
+}
+
+static void chardev_quit(void *opaque)
+{
+    vm_quit(opaque, SHUTDOWN_CAUSE_HOST_UI, 0);
+}
+
 static bool add_chardev(VM *vm, JsonObject *obj, GError **errp)
 {
     return chardev_new(vm->machine->chardevs, obj, errp) != NULL;
@@ -453,31 +465,34 @@ static bool create_network(VM *vm, GError **errp)
     return each(vm->cfg->netdevs, add_netdev, vm, "netdev", errp);
 }
 
+/* The serial port, and the monitor that shares its back end ("mon:stdio", Ctrl-A c to switch). */
 static bool create_serial(VM *vm, GError **errp)
 {
     const VMConfig *cfg = vm->cfg;
+    ChardevList *chardevs = vm->machine->chardevs;
+    g_autoptr(GError) err = NULL;
     const char *dev = NULL;
+    Chardev *monitor;
 
-    if (cfg->serials->len) {
-        dev = g_ptr_array_index(cfg->serials, 0);
-    } else if (cfg->nographic || (!cfg->nodefaults && !cfg->display)) {
-        dev = cfg->nodefaults || cfg->monitors->len || cfg->qmps->len || cfg->daemonize ? NULL
-                                                                                        : "stdio";
-    }
     if (cfg->serials->len > 1) {
         error_setg(errp, "-serial: this board has one serial port");
         return false;
     }
-    if (dev) {
-        g_autoptr(GError) err = NULL;
-
-        vm->machine->serial0 = chardev_new_short(vm->machine->chardevs, "serial0", dev, &err);
-        if (err) {
-            g_propagate_prefixed_error(errp, g_steal_pointer(&err), "-serial %s: ", dev);
-            return false;
-        }
+    if (cfg->serials->len) {
+        dev = g_ptr_array_index(cfg->serials, 0);
+    } else if (!cfg->nodefaults && !cfg->daemonize && (cfg->nographic || !cfg->display)) {
+        dev = cfg->monitors->len ? "stdio" : "mon:stdio";
     }
-    return true;
+    if (!dev) {
+        return true;
+    }
+    vm->machine->serial0 = chardev_new_short(chardevs, "serial0", dev, &err);
+    if (err) {
+        g_propagate_prefixed_error(errp, g_steal_pointer(&err), "-serial %s: ", dev);
+        return false;
+    }
+    monitor = vm->machine->serial0 ? chardev_mux_monitor(vm->machine->serial0) : NULL;
+    return !monitor || monitor_add_hmp(vm->hub, monitor, true, errp);
 }
 
 static bool short_monitors(VM *vm, GPtrArray *devs, const char *option, bool control, bool pretty,
@@ -717,6 +732,8 @@ VM *vm_new(const VMConfig *cfg, GError **errp)
     m->as = address_space_new(m->ram_list);
     m->objects = object_registry_new();
     m->chardevs = chardev_list_new();
+    chardev_list_set_open_file(m->chardevs, chardev_open_file, vm);
+    chardev_list_set_quit(m->chardevs, chardev_quit, vm);
     m->blocks = block_list_new();
     m->nets = net_list_new(m->vclock);
     if (cfg->incomings->len || cfg->loadvm) {
