@@ -389,7 +389,8 @@ Block *block_get(InterpVCPU *v, uint64_t pc)
     unsigned h;
     Block *blk;
 
-    if (pc & 1) {
+    /* Without C a jump to a halfword faults; reported at the target, not at the jump. */
+    if (pc & (v->exts & RV_EXT_C ? 1 : 3)) {
         exec_fail(v, RISCV_EXCP_INST_ADDR_MIS, pc);
         return NULL;
     }

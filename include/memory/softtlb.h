@@ -29,6 +29,9 @@ typedef struct {
     uint64_t tag_exec;
     uintptr_t addend; /* host = guest virtual + addend */
 } SoftTLBEntry;
+#define SOFTTLB_ENTRY_BITS 5
+_Static_assert(sizeof(SoftTLBEntry) == 1u << SOFTTLB_ENTRY_BITS,
+               "softtlb_entry() computes offsets");
 
 /* One MMU mode's table. MMIO pages are never entered: they take the slow path each time. */
 typedef struct {
@@ -37,7 +40,11 @@ typedef struct {
 
 static inline SoftTLBEntry *softtlb_entry(SoftTLB *tlb, uint64_t vaddr)
 {
-    return &tlb->e[(vaddr >> TARGET_PAGE_BITS) & (SOFTTLB_SIZE - 1)];
+    /* The byte offset in one shift and one mask; compilers do not find that for &tlb->e[index]. */
+    uint64_t offset = (vaddr >> (TARGET_PAGE_BITS - SOFTTLB_ENTRY_BITS)) &
+                      ((uint64_t)(SOFTTLB_SIZE - 1) << SOFTTLB_ENTRY_BITS);
+
+    return (SoftTLBEntry *)((char *)tlb->e + offset);
 }
 
 void softtlb_flush(SoftTLB *tlb);
