@@ -47,19 +47,21 @@ void code_cache_flush(CodeCache *code)
     code->empty = true;
 }
 
-unsigned block_op_offset(const Block *blk, const Op *op)
+unsigned block_op_offset(const Block *blk, const Op *op, unsigned *before)
 {
     unsigned off = blk->page_off;
 
+    *before = 0;
     for (const Op *o = blk->ops; o < op; o++) {
         off += o->len;
+        *before += o->len != 0;
     }
     return off;
 }
 
 uint32_t block_op_bits(const Block *blk, const Op *op)
 {
-    unsigned off = block_op_offset(blk, op) - blk->page_off;
+    unsigned before, off = block_op_offset(blk, op, &before) - blk->page_off;
     uint16_t half[2];
 
     memcpy(&half[0], blk->host + off, 2);
@@ -149,7 +151,6 @@ static bool make_op(Op *op, RvInsn in, unsigned off)
         } else if (!in.rs2 && x == RV_OP_bne) {
             x = XOP_bnez;
         }
-        last = true;
         break;
     case RV_OP_jal:
         in.imm += off;
@@ -247,7 +248,7 @@ static void pair_up(Op *ops, unsigned n)
 
 static Block *new_block(CodeCache *code)
 {
-    size_t room = sizeof(Block) + (BLOCK_MAX_OPS + 1) * sizeof(Op);
+    size_t room = sizeof(Block) + (BLOCK_MAX_OPS + BLOCK_SPARE_OPS) * sizeof(Op);
 
     if (code->arena_used + room > CODE_ARENA_SIZE) {
         code_cache_flush(code);
@@ -261,14 +262,15 @@ static Block *new_block(CodeCache *code)
 static void decode_block(InterpVCPU *v, Block *blk, const uint8_t *host, const uint8_t *host2,
                          unsigned off, unsigned max_insns)
 {
-    unsigned n = 0, count = 0;
+    unsigned n = 0, count = 0, branches = 0;
     bool last = false;
 
     *blk = (Block){.host = host, .host2 = host2, .page_off = off, .unlinked = host2 != NULL};
     if (host2) {
         max_insns = 1;
     }
-    while (!last && n < BLOCK_MAX_OPS && count < max_insns && off < TARGET_PAGE_SIZE) {
+    while (!last && n < BLOCK_MAX_OPS && branches < BLOCK_MAX_BRANCHES && count < max_insns &&
+           off < TARGET_PAGE_SIZE) {
         uint16_t half[2] = {0};
         RvInsn in;
 
@@ -287,26 +289,20 @@ static void decode_block(InterpVCPU *v, Block *blk, const uint8_t *host, const u
         count++;
         off += in.len;
         host += in.len;
+        if (in.op >= RV_OP_beq && in.op <= RV_OP_bgeu) {
+            BranchLink link = {.count = count};
+
+            memcpy(&blk->ops[n++], &link, sizeof(link));
+            branches++;
+        }
     }
     if (!last) {
         blk->ops[n++] = (Op){.handler = exec_handlers[XOP_end]};
     }
     pair_up(blk->ops, n);
+    blk->n_ops = n;
     blk->end_off = off;
     blk->count = count;
-}
-
-static size_t block_size(const Block *blk)
-{
-    const Op *op = blk->ops;
-    unsigned off = blk->page_off;
-
-    while (off < blk->end_off) {
-        off += op->len;
-        op++;
-    }
-    /* Room for the operation that only ends the block, used or not. */
-    return sizeof(Block) + (op - blk->ops + 1) * sizeof(Op);
 }
 
 /* Host address of the code at @pc from the TLB after a walk. *host NULL: executable, but not to be
@@ -414,7 +410,7 @@ Block *block_get(InterpVCPU *v, uint64_t pc)
     }
     blk = new_block(code);
     decode_block(v, blk, host, host2, pc & PAGE_OFFSET_MASK, UINT32_MAX);
-    code->arena_used += block_size(blk);
+    code->arena_used += sizeof(Block) + blk->n_ops * sizeof(Op);
     blk->hash_next = code->table[h];
     code->table[h] = blk;
     return blk;

@@ -33,7 +33,6 @@ const void *const *exec_handlers;
 #define ENTER(b)                   \
     do {                           \
         blk = (b);                 \
-        env->icount += blk->count; \
         op = blk->ops;             \
         DISPATCH();                \
     } while (0)
@@ -42,21 +41,23 @@ const void *const *exec_handlers;
 #define TLB_TAG(addr, size) ((addr) & (TARGET_PAGE_MASK | ((size)-1)))
 
 /*
- * Jump to page_base + @target along the link @field of this block. The link is made the first time;
+ * Jump to page_base + @target along the link @known. The link is made the first time;
  * a target in another page is looked up each time.
  */
-#define FOLLOW(field, target, check_exit)                           \
+#define FOLLOW(known, target, check_exit)                           \
     do {                                                            \
-        Block *next_ = blk->field;                                  \
+        Block *next_ = (known);                                     \
         if (unlikely(!next_ || ((check_exit) && EXIT_REQUESTED))) { \
             pc = page_base + (target);                              \
-            link = &blk->field;                                     \
+            link = &(known);                                        \
             goto follow_slow;                                       \
         }                                                           \
         ENTER(next_);                                               \
     } while (0)
 
 #define NEXT_PC (page_base + blk->end_off)
+/* The block was run to its end. */
+#define RETIRE() (env->icount += blk->count)
 
 GUEST_ACCESS static const void *const *run(InterpVCPU *v)
 {
@@ -73,6 +74,7 @@ GUEST_ACCESS static const void *const *run(InterpVCPU *v)
     const Op *op;
     Block *blk, **link;
     uint64_t page_base, pc;
+    unsigned before;
 
     if (!v) {
         return labels;
@@ -100,12 +102,16 @@ GUEST_ACCESS static const void *const *run(InterpVCPU *v)
 #undef P
 
     /* ---- control flow ---- */
-#define BRANCH(name, cond)        \
-    L_##name : if (cond)          \
-    {                             \
-        FOLLOW(taken, IMM, true); \
-    }                             \
-    FOLLOW(fallthrough, blk->end_off, false);
+/* Taken: leave the block by the link in the next slot. Not taken: go on behind it. */
+#define BRANCH(name, cond)                           \
+    L_##name : if (cond)                             \
+    {                                                \
+        BranchLink *taken_ = (BranchLink *)(op + 1); \
+        env->icount += taken_->count;                \
+        FOLLOW(taken_->taken, IMM, true);            \
+    }                                                \
+    op += 2;                                         \
+    DISPATCH();
 
     BRANCH(beq, A == B)
     BRANCH(bne, A != B)
@@ -117,19 +123,24 @@ GUEST_ACCESS static const void *const *run(InterpVCPU *v)
     BRANCH(bnez, A != 0)
 
 L_j:
-    FOLLOW(taken, IMM, true);
+    RETIRE();
+    FOLLOW(blk->taken, IMM, true);
 L_jal:
     D = NEXT_PC;
-    FOLLOW(taken, IMM, true);
+    RETIRE();
+    FOLLOW(blk->taken, IMM, true);
 L_jalr:
     pc = (A + IMM) & ~UINT64_C(1);
     D = NEXT_PC;
+    RETIRE();
     goto lookup;
 L_jr:
     pc = (A + IMM) & ~UINT64_C(1);
+    RETIRE();
     goto lookup;
 L_end:
-    FOLLOW(fallthrough, blk->end_off, false);
+    RETIRE();
+    FOLLOW(blk->fallthrough, blk->end_off, false);
 
 follow_slow:
     if (pc - page_base < TARGET_PAGE_SIZE && !blk->unlinked && !EXIT_REQUESTED) {
@@ -178,8 +189,8 @@ fetch_fault:
     /* The instruction at op failed with v->excp and v->tval; it and its successors did not retire.
      */
 raise:
-    env->icount -= blk->count - (op - blk->ops);
-    env->pc = page_base + block_op_offset(blk, op);
+    env->pc = page_base + block_op_offset(blk, op, &before);
+    env->icount += before;
     riscv_raise_exception(v->cpu, v->excp, v->tval);
     pc = env->pc;
     goto resync;
@@ -190,6 +201,7 @@ L_fence:
     NEXT();
 L_fence_i:
     pc = NEXT_PC;
+    RETIRE();
     code_cache_flush(&v->code);
     goto lookup;
 L_amo:
@@ -212,6 +224,7 @@ L_csr_write:
         goto raise_system;
     }
     pc = NEXT_PC;
+    RETIRE();
     goto system_done;
 L_ecall:
 L_ebreak:
@@ -220,11 +233,12 @@ L_mret:
 L_sret:
 L_sfence_vma:
 L_wfi:
-    env->pc = page_base + block_op_offset(blk, op);
+    env->pc = page_base + block_op_offset(blk, op, &before);
     if (!exec_system(v, op, NEXT_PC)) {
         goto raise_system;
     }
     pc = env->pc;
+    RETIRE();
     if (env->halted) {
         return NULL;
     }
@@ -259,8 +273,7 @@ void exec_vcpu_init(InterpVCPU *v, RISCVCPU *cpu, unsigned exts)
 {
     v->cpu = cpu;
     v->exts = exts;
-    /* One instruction and the operation that ends the block. */
-    v->oneshot = g_malloc0(sizeof(Block) + 2 * sizeof(Op));
+    v->oneshot = g_malloc0(sizeof(Block) + (1 + BLOCK_SPARE_OPS) * sizeof(Op));
     code_cache_init(&v->code);
 }
 

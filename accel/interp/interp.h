@@ -23,28 +23,29 @@
     X(load_x0) /* a load whose value nobody wants; rs2 = bytes */ \
     X(beqz)                                                       \
     X(bnez)                                                       \
-    X(j)                                 /* jal x0 */             \
-        X(jr)                            /* jalr x0 */            \
-        X(csr_read)                      /* csrrs rd, csr, x0 */  \
-        X(csr_write) X(amo) X(fp) X(end) /* the block stops here without a jump */
+    X(j)                             /* jal x0 */                 \
+    X(jr)                            /* jalr x0 */                \
+    X(csr_read)                      /* csrrs rd, csr, x0 */      \
+    X(csr_write) X(amo) X(fp) X(end) /* the block stops here without a jump */
 
 /*
  * Pairs run by one handler: the first operation's handler goes straight on to the second's code,
  * which stays in its own slot. Chosen from what compilers emit often: address arithmetic and the
  * access, counting and the loop's branch, runs of register saves and restores.
  */
-#define EXEC_OPS_PAIR(P)                                                                          \
-    P(addi, addi)                                                                                 \
-    P(addi, add) P(addi, mv) P(addi, slli) P(addi, mul) P(addi, xor) P(addi, ld) P(addi, sd)      \
-        P(addi, beq) P(addi, bne) P(addi, bltu) P(addi, bgeu) P(addiw, beq) P(addiw, bne)         \
-            P(add, add) P(add, ld) P(add, lw) P(add, lbu) P(add, sd) P(add, bne) P(add, bltu)     \
-                P(add, bgeu) P(mv, mv) P(mv, addi) P(mv, jal) P(li, li) P(li, mv) P(slli, add)    \
-                    P(slli, srli) P(slli, xor) P(srli, xor) P(srliw, addi) P(xor, addi)           \
-                        P(xor, addiw) P(xor, andi) P(xor, slli) P(xor, srli) P(andi, slli)        \
-                            P(andi, beqz) P(andi, bnez) P(mul, add) P(ld, ld) P(ld, addi)         \
-                                P(ld, mv) P(ld, xor) P(ld, beqz) P(ld, bnez) P(lw, mv) P(lw, add) \
-                                    P(lw, xor) P(lw, beqz) P(lw, bnez) P(lbu, srliw) P(lbu, beqz) \
-                                        P(lbu, bnez) P(sd, sd) P(sd, addi) P(sd, mv) P(sw, addi)  \
+#define EXEC_OPS_PAIR(P)                                                                         \
+    P(addi, addi)                                                                                \
+    P(addi, add)                                                                                 \
+    P(addi, mv) P(addi, slli) P(addi, mul) P(addi, xor) P(addi, ld) P(addi, sd) P(addi, beq)     \
+        P(addi, bne) P(addi, bltu) P(addi, bgeu) P(addiw, beq) P(addiw, bne) P(add, add)         \
+            P(add, ld) P(add, lw) P(add, lbu) P(add, sd) P(add, bne) P(add, bltu) P(add, bgeu)   \
+                P(mv, mv) P(mv, addi) P(mv, jal) P(li, li) P(li, mv) P(slli, add) P(slli, srli)  \
+                    P(slli, xor) P(srli, xor) P(srliw, addi) P(xor, addi) P(xor, addiw)          \
+                        P(xor, andi) P(xor, slli) P(xor, srli) P(andi, slli) P(andi, beqz)       \
+                            P(andi, bnez) P(mul, add) P(ld, ld) P(ld, addi) P(ld, mv) P(ld, xor) \
+                                P(ld, beqz) P(ld, bnez) P(lw, mv) P(lw, add) P(lw, xor)          \
+                                    P(lw, beqz) P(lw, bnez) P(lbu, srliw) P(lbu, beqz)           \
+                                        P(lbu, bnez) P(sd, sd) P(sd, addi) P(sd, mv) P(sw, addi) \
                                             P(sb, add) P(sb, addi)
 
 typedef enum {
@@ -69,7 +70,11 @@ typedef struct {
     uint8_t len; /* bytes of guest code it covers */
 } Op;
 
-#define BLOCK_MAX_OPS 64
+/* A block goes on behind a conditional branch that is not taken, a few times. */
+#define BLOCK_MAX_OPS      64
+#define BLOCK_MAX_BRANCHES 4
+/* Slots that decoding may need beyond the last operation: a branch's link and the end. */
+#define BLOCK_SPARE_OPS 3
 
 typedef struct Block Block;
 struct Block {
@@ -81,9 +86,21 @@ struct Block {
     uint16_t page_off;    /* of the first instruction */
     uint16_t end_off;     /* just behind the last one; may reach into the next page */
     uint16_t count;       /* instructions */
-    bool unlinked;        /* must be looked up each time: never a continuation of another block */
+    uint16_t n_ops;
+    bool unlinked; /* must be looked up each time: never a continuation of another block */
     Op ops[];
 };
+
+/* The slot behind a conditional branch: where it goes when taken, and how many instructions have
+ * then been run. */
+typedef struct {
+    Block *taken; /* NULL until known, or in another page */
+    uint32_t count;
+    uint8_t pad[3];
+    uint8_t len; /* 0: covers no guest code */
+} BranchLink;
+
+_Static_assert(sizeof(BranchLink) == sizeof(Op), "a link takes one slot");
 
 #define CODE_TABLE_BITS 14
 #define CODE_TABLE_SIZE (1u << CODE_TABLE_BITS)
@@ -129,8 +146,9 @@ static inline unsigned code_hash(const uint8_t *host)
  * failed, v->excp and v->tval say how. May drop all other blocks (the generation changes).
  */
 Block *block_get(InterpVCPU *v, uint64_t pc);
-/* Offset of @op's instruction from the start of the block's page, and its bits. */
-unsigned block_op_offset(const Block *blk, const Op *op);
+/* Offset of @op's instruction from the start of the block's page; how many operations come before
+ * it; its bits. */
+unsigned block_op_offset(const Block *blk, const Op *op, unsigned *before);
 uint32_t block_op_bits(const Block *blk, const Op *op);
 
 /* ---- exec.c ---- */
