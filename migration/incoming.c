@@ -12,6 +12,7 @@
 #include "migration/incoming.h"
 #include "migration/loadvm.h"
 #include "migration/return-path.h"
+#include "qapi-events-migration.h"
 #include "util/lock.h"
 #include "util/log.h"
 
@@ -54,7 +55,12 @@ static void set_status(MigrationIncomingState *mis, MigrationStatus status)
     __atomic_store_n(&mis->status, status, __ATOMIC_RELEASE);
     trace(migration_incoming, "destination %s", MigrationStatus_str(status));
     recorder_phase(mis->m->destination_record, MigrationStatus_str(status), received(mis));
-    migration_emit_status(mis->m, status);
+    if (status == MIGRATION_STATUS_SETUP) {
+        /* Management waits for this one whether it asked for events or not. */
+        qapi_event_send_migration(&mis->host->events, status);
+    } else {
+        migration_emit_status(mis->m, status);
+    }
 }
 
 static void fail(MigrationIncomingState *mis, GError *err)

@@ -18,6 +18,14 @@ LOG_CATEGORY(migration)
 
 /* ---- status ---- */
 
+uint64_t outgoing_bytes(const MigrationState *s)
+{
+    const MigrationCounters *c = &s->m->counters;
+
+    return s->file ? qemu_file_transferred(s->file) + stat_get(&c->multifd_bytes)
+                   : stat_get(&c->channel_bytes);
+}
+
 bool outgoing_set_status(MigrationState *s, MigrationStatus from, MigrationStatus to)
 {
     int expected = from;
@@ -27,8 +35,7 @@ bool outgoing_set_status(MigrationState *s, MigrationStatus from, MigrationStatu
         return false;
     }
     trace(migration, "source %s -> %s", MigrationStatus_str(from), MigrationStatus_str(to));
-    recorder_phase(s->m->source_record, MigrationStatus_str(to),
-                   stat_get(&s->m->counters.channel_bytes));
+    recorder_phase(s->m->source_record, MigrationStatus_str(to), outgoing_bytes(s));
     migration_emit_status(s->m, to);
     return true;
 }
@@ -124,6 +131,11 @@ static void peer_pong(void *opaque, uint32_t cookie)
         s->peer_features = cookie & ~STREAM_HELLO_ANSWER_MASK;
         g_mutex_unlock(&s->lock);
         recorder_note(s->m->source_record, "the destination is a Godwit");
+    } else if (cookie >= STREAM_SETTLE && cookie - STREAM_SETTLE <= UINT16_MAX) {
+        g_mutex_lock(&s->lock);
+        s->pongs = cookie - STREAM_SETTLE;
+        g_cond_broadcast(&s->wake);
+        g_mutex_unlock(&s->lock);
     }
 }
 
@@ -164,11 +176,11 @@ static void send_command(QEMUFile *f, StreamCommand command, const uint8_t *args
     qemu_fflush(f);
 }
 
-static void send_ping(QEMUFile *f, uint32_t cookie)
+void outgoing_ping(MigrationState *s, uint32_t cookie)
 {
     uint32_t be = GUINT32_TO_BE(cookie);
 
-    send_command(f, STREAM_CMD_PING, (uint8_t *)&be, sizeof(be));
+    send_command(s->file, STREAM_CMD_PING, (uint8_t *)&be, sizeof(be));
 }
 
 static bool open_return_path(MigrationState *s, GError **errp)
@@ -184,8 +196,8 @@ static bool open_return_path(MigrationState *s, GError **errp)
     }
     s->return_path = return_path_reader_start(ioc, &return_path_events, s);
     send_command(s->file, STREAM_CMD_OPEN_RETURN_PATH, NULL, 0);
-    send_ping(s->file, 1);
-    send_ping(s->file, STREAM_HELLO);
+    outgoing_ping(s, 1);
+    outgoing_ping(s, STREAM_HELLO);
     return true;
 }
 

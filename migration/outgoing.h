@@ -41,6 +41,7 @@ struct MigrationState {
     bool peer_done; /* no more return-path messages */
     bool peer_accepted;
     uint32_t peer_features;
+    uint32_t pongs; /* answers to our settle pings so far */
 
     /* Migration thread (others: after it has ended). */
     RateWindow window;
@@ -50,6 +51,8 @@ struct MigrationState {
     bool committed; /* the destination owns the guest */
     unsigned settle_rounds;
     uint64_t last_pending;
+    uint32_t settle_pings;
+    uint64_t settled_bytes; /* the destination has read this far, or was given the time to */
 
     /* Atomic; times in us of the monotonic clock, 0: not yet. */
     int64_t begin_us, active_us, stop_us, end_us;
@@ -89,6 +92,11 @@ void migration_fail(MigrationState *s, GError *err);
 bool migration_interrupted(MigrationState *s, GError **errp);
 /* The error to show, or NULL; the caller frees it. Any thread. */
 char *outgoing_error(MigrationState *s);
+
+/* Bytes sent so far, on all channels. Migration thread, or main when there is none. */
+uint64_t outgoing_bytes(const MigrationState *s);
+/* PING, flushed; migration thread. */
+void outgoing_ping(MigrationState *s, uint32_t cookie);
 
 /* The stream up to the first PART; migration thread. */
 bool outgoing_begin_stream(MigrationState *s, GError **errp);

@@ -19,7 +19,7 @@ void migration_note_pass(Migration *m, uint64_t dirty_bytes)
 
     stat_add(&c->dirty_sync_count, 1);
     stat_set(&c->dirty_sync_bytes, dirty_bytes);
-    recorder_round(m->source_record, stat_get(&c->dirty_sync_count), stat_get(&c->channel_bytes),
+    recorder_round(m->source_record, stat_get(&c->dirty_sync_count), outgoing_bytes(m->outgoing),
                    dirty_bytes);
     if (options_cap(&m->options, MIGRATION_CAPABILITY_EVENTS)) {
         qapi_event_send_migration_pass(&m->host->events, stat_get(&c->dirty_sync_count));
@@ -27,11 +27,6 @@ void migration_note_pass(Migration *m, uint64_t dirty_bytes)
 }
 
 /* ---- pace ---- */
-
-static uint64_t bytes_now(MigrationState *s)
-{
-    return qemu_file_transferred(s->file) + stat_get(&s->m->counters.multifd_bytes);
-}
 
 static uint64_t pages_now(MigrationState *s)
 {
@@ -42,7 +37,7 @@ static uint64_t pages_now(MigrationState *s)
 
 static void begin_window(MigrationState *s, int64_t now)
 {
-    s->window = (RateWindow){now, bytes_now(s), pages_now(s)};
+    s->window = (RateWindow){now, outgoing_bytes(s), pages_now(s)};
     qemu_file_rate_reset(s->file);
 }
 
@@ -69,7 +64,7 @@ void stats_update(MigrationState *s)
     if (elapsed < RATE_WINDOW_US) {
         return;
     }
-    bytes = bytes_now(s) - s->window.start_bytes;
+    bytes = outgoing_bytes(s) - s->window.start_bytes;
     rate = bytes * G_USEC_PER_SEC / elapsed;
     if (bytes >= MEANINGFUL_BYTES || rate > stat_get(&c->bandwidth)) {
         stat_set(&c->bandwidth, rate);
@@ -77,11 +72,12 @@ void stats_update(MigrationState *s)
     stat_set(&c->mbps_milli, rate * 8 / 1000);
     stat_set(&c->pages_per_second,
              (pages_now(s) - s->window.start_pages) * G_USEC_PER_SEC / elapsed);
-    stat_set(&c->channel_bytes, bytes_now(s));
+    stat_set(&c->channel_bytes, outgoing_bytes(s));
     if (elapsed >= STALL_US) {
-        recorder_stall(s->m->source_record, bytes_now(s), elapsed);
+        recorder_stall(s->m->source_record, outgoing_bytes(s), elapsed);
     }
-    recorder_sample(s->m->source_record, bytes_now(s), stat_get(&c->ram_remaining), rate * 8 / 1e6);
+    recorder_sample(s->m->source_record, outgoing_bytes(s), stat_get(&c->ram_remaining),
+                    rate * 8 / 1e6);
     begin_window(s, now);
 }
 
@@ -94,7 +90,7 @@ uint64_t stats_bandwidth(MigrationState *s)
         /* No window is over yet: what this one shows so far is better than nothing. */
         int64_t elapsed = MAX(g_get_monotonic_time() - s->window.start_us, 1);
 
-        rate = (bytes_now(s) - s->window.start_bytes) * G_USEC_PER_SEC / elapsed;
+        rate = (outgoing_bytes(s) - s->window.start_bytes) * G_USEC_PER_SEC / elapsed;
     }
     return limit ? MIN(rate, limit) : rate;
 }
@@ -108,9 +104,10 @@ void stats_finish(MigrationState *s)
     if (!s->file) {
         return;
     }
-    stat_set(&c->channel_bytes, bytes_now(s));
+    stat_set(&c->channel_bytes, outgoing_bytes(s));
     if (s->committed && s->active_us) {
-        stat_set(&c->mbps_milli, bytes_now(s) * 8 * 1000 / (uint64_t)MAX(end - s->active_us, 1));
+        stat_set(&c->mbps_milli,
+                 outgoing_bytes(s) * 8 * 1000 / (uint64_t)MAX(end - s->active_us, 1));
     }
 }
 
@@ -180,6 +177,7 @@ void stats_fill_info(MigrationState *s, MigrationInfo *info)
 
     info->has_status = true;
     info->status = status;
+    g_free(info->error_desc); /* the incoming side's, if it had one */
     info->error_desc = outgoing_error(s);
     switch (status) {
     case MIGRATION_STATUS_ACTIVE:

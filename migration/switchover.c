@@ -59,6 +59,31 @@ static bool worth_another_round(MigrationState *s, uint64_t pending)
     return true;
 }
 
+/*
+ * After a big round megabytes may still be on their way, and the destination would read them while
+ * the guest is down. With a return path, ask and wait for the answer before stopping; the guest
+ * runs on meanwhile.
+ */
+#define SETTLE_PATIENCE_US (50 * G_TIME_SPAN_MILLISECOND)
+
+static bool still_on_the_way(MigrationState *s)
+{
+    int64_t end;
+
+    if (!s->return_path || outgoing_bytes(s) - s->settled_bytes <= SETTLED_BYTES) {
+        return false;
+    }
+    outgoing_ping(s, STREAM_SETTLE + ++s->settle_pings % UINT16_MAX);
+    end = g_get_monotonic_time() + SETTLE_PATIENCE_US;
+    g_mutex_lock(&s->lock);
+    while (s->pongs != s->settle_pings % UINT16_MAX && !s->cancelled && !s->error &&
+           g_cond_wait_until(&s->wake, &s->lock, end)) {
+    }
+    g_mutex_unlock(&s->lock);
+    s->settled_bytes = outgoing_bytes(s);
+    return true;
+}
+
 bool switchover_due(MigrationState *s)
 {
     uint64_t budget = downtime_budget(s);
@@ -71,7 +96,7 @@ bool switchover_due(MigrationState *s)
     if (pending && pending >= budget) {
         return false;
     }
-    return !worth_another_round(s, pending);
+    return !worth_another_round(s, pending) && !still_on_the_way(s);
 }
 
 /* ---- stop ---- */

@@ -131,6 +131,9 @@ DecodeResult rp_decode(const uint8_t *in, size_t len, ReturnPathMessage *msg, si
 #define STREAM_HELLO_ANSWER      0x60000000U
 #define STREAM_HELLO_ANSWER_MASK 0xf0000000U
 
+/* PING cookies that ask how far the destination has read; any value but those in use elsewhere. */
+#define STREAM_SETTLE 0x47570000U
+
 typedef enum {
     PEER_FAILURE_TEXT = 1 << 0, /* sends RP_FAILURE_TEXT when it fails */
 } PeerFeatures;

@@ -275,6 +275,21 @@ static void test_cancel_while_waiting_for_the_verdict(void)
     pair_free(&p);
 }
 
+/* Before the connection is there: no thread has started yet. */
+static void test_cancel_while_connecting(void)
+{
+    Pair p = pair_new(16);
+    QmpCall call = {.opaque = p.src->m};
+    QmpArgs_migrate args = {.uri = (char *)"tcp:127.0.0.1:1"};
+
+    qmp_migrate(&call, &args, NULL);
+    qmp_migrate_cancel(&call, NULL);
+    assert_stayed(&p, MIGRATION_STATUS_CANCELLED);
+    g_assert_cmpstr(p.src->events->str, ==, "setup cancelling cancelled ");
+    assert_can_migrate_again(p.src);
+    pair_free(&p);
+}
+
 static void test_cancel_after_the_end_is_harmless(void)
 {
     Pair p = pair_new(14);
@@ -568,6 +583,7 @@ int main(int argc, char **argv)
     g_test_add_func("/migration/cancel/devices", test_cancel_while_devices_are_sent);
     g_test_add_func("/migration/cancel/pre-switchover", test_cancel_in_pre_switchover);
     g_test_add_func("/migration/cancel/verdict", test_cancel_while_waiting_for_the_verdict);
+    g_test_add_func("/migration/cancel/connecting", test_cancel_while_connecting);
     g_test_add_func("/migration/cancel/after-the-end", test_cancel_after_the_end_is_harmless);
     g_test_add_func("/migration/fail/stop", test_stop_fails);
     g_test_add_func("/migration/fail/images", test_images_do_not_let_go);
