@@ -30,6 +30,7 @@ struct MigrationIncomingState {
     GThread *thread;
     GSource *finish; /* the scheduled end */
     bool finished;
+    bool exiting; /* the process ends: a load cut short is no news */
 
     QEMUFile *file;                /* main thread, before and after the incoming thread runs */
     ReturnPathWriter *return_path; /* incoming thread */
@@ -214,7 +215,7 @@ static void incoming_finish(MigrationIncomingState *mis)
     }
     qemu_fclose(g_steal_pointer(&mis->file), NULL);
     loadvm_cleanup(mis->m);
-    if (mis->error) {
+    if (mis->error && !mis->exiting) {
         error_report("load of migration failed: %s", mis->error->message);
         if (mis->exit_on_error) {
             mis->host->ops->exit_failed(mis->host);
@@ -230,7 +231,7 @@ static gboolean finish_in_main_loop(gpointer opaque)
 
 void incoming_shutdown(MigrationIncomingState *mis)
 {
-    mis->exit_on_error = false; /* we are leaving already */
+    mis->exiting = true;
     stop_listening(mis);
     if (mis->thread) {
         qemu_file_shutdown(mis->file);

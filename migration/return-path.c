@@ -7,7 +7,6 @@
 
 struct ReturnPathReader {
     QEMUFile *f;
-    QIOChannel *ioc;
     ReturnPathEvents events;
     void *opaque;
     GThread *thread;
@@ -90,7 +89,6 @@ ReturnPathReader *return_path_reader_start(QIOChannel *ioc, const ReturnPathEven
 {
     ReturnPathReader *r = g_new0(ReturnPathReader, 1);
 
-    r->ioc = g_object_ref(ioc);
     r->f = qemu_file_new_input(ioc);
     r->events = *events;
     r->opaque = opaque;
@@ -103,7 +101,6 @@ void return_path_reader_join(ReturnPathReader *r)
     if (r) {
         g_thread_join(r->thread);
         qemu_fclose(r->f, NULL);
-        g_object_unref(r->ioc);
         g_free(r->reason);
         g_free(r);
     }

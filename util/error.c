@@ -2,7 +2,11 @@
 #include <stdarg.h>
 #include "util/error.h"
 
-G_DEFINE_QUARK(godwit - error, godwit_error)
+/* Not G_DEFINE_QUARK: its cache is written by several threads at once. */
+GQuark godwit_error_quark(void)
+{
+    return g_quark_from_static_string("godwit-error-quark");
+}
 
 static bool timestamps;
 

@@ -83,7 +83,7 @@ struct VMStateDescription {
     bool (*post_load)(void *opaque, int version_id, GError **errp);
     bool (*pre_save)(void *opaque, GError **errp);
     void (*post_save)(void *opaque);
-    bool (*needed)(void *opaque); /* false: whole section or subsection omitted */
+    bool (*needed)(void *opaque);                 /* false: whole section or subsection omitted */
     const VMStateField *fields;                   /* ends with VMSTATE_END_OF_LIST() */
     const VMStateDescription *const *subsections; /* NULL-terminated, or NULL */
 };
