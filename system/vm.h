@@ -37,6 +37,21 @@ VM *vm_new(const VMConfig *cfg, GError **errp);
 bool vm_launch(VM *vm, GError **errp);
 void vm_free(VM *vm);
 
+/* Call @fn for each JsonObject of @values until one fails; the error is prefixed with the option.
+ */
+typedef bool VMOptionFn(VM *vm, JsonObject *value, GError **errp);
+bool vm_each_option(VM *vm, GPtrArray *values, const char *option, VMOptionFn *fn, GError **errp);
+
+/* ---- machine-options.c ---- */
+bool vm_create_machine(VM *vm, GError **errp);
+/* -machine, -smp, -cpu, -global, -rtc, ... into vm->machine; needs vm->migration. */
+bool vm_apply_options(VM *vm, GError **errp);
+
+/* ---- backends.c ---- */
+bool vm_create_backends(VM *vm, GError **errp);
+/* Last of all, so that a client never sees a machine that is half there. */
+bool vm_create_monitors(VM *vm, GError **errp);
+
 /* ---- runstate.c ---- */
 RunState vm_runstate(VM *vm); /* any thread */
 bool vm_is_running(VM *vm);   /* any thread */
