@@ -259,10 +259,38 @@ static bool load_command(const LoadContext *c, const StreamItem *item, uint64_t 
 
 /* ---- the loop ---- */
 
+/* For the recorder: how fast it comes, and when nothing came. */
+#define SAMPLE_US RATE_WINDOW_US
+#define STALL_US  500000
+
+typedef struct {
+    int64_t time_us;
+    uint64_t bytes;
+} LoadPace;
+
+static void note_pace(const LoadContext *c, LoadPace *last, int64_t item_us)
+{
+    Recorder *r = c->m->destination_record;
+    int64_t now = g_get_monotonic_time();
+    uint64_t bytes = qemu_file_offset(c->f);
+
+    if (now - item_us >= STALL_US) {
+        recorder_stall(r, bytes, now - item_us);
+    }
+    if (now - last->time_us >= SAMPLE_US) {
+        recorder_sample(r, bytes, RECORDER_UNKNOWN,
+                        (bytes - last->bytes) * 8.0 / (now - last->time_us));
+        *last = (LoadPace){now, bytes};
+    }
+}
+
 bool loadvm_items(const LoadContext *c, GError **errp)
 {
+    LoadPace pace = {g_get_monotonic_time(), qemu_file_offset(c->f)};
+
     for (;;) {
         uint64_t offset = qemu_file_offset(c->f);
+        int64_t start = g_get_monotonic_time();
         StreamItem item;
         bool ok;
 
@@ -292,6 +320,7 @@ bool loadvm_items(const LoadContext *c, GError **errp)
         if (!ok) {
             return false;
         }
+        note_pace(c, &pace, start);
     }
 }
 

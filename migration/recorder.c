@@ -111,7 +111,7 @@ void recorder_sample(Recorder *r, uint64_t bytes, uint64_t remaining, double mbp
     add(r, (MigrationRecord){.kind = MIGRATION_RECORD_KIND_SAMPLE,
                              .has_bytes = true,
                              .bytes = bytes,
-                             .has_remaining = true,
+                             .has_remaining = remaining != RECORDER_UNKNOWN,
                              .remaining = remaining,
                              .has_mbps = true,
                              .mbps = mbps});

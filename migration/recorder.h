@@ -22,6 +22,8 @@ void recorder_restart(Recorder *r);
 /* @bytes: sent or received so far. */
 void recorder_phase(Recorder *r, const char *name, uint64_t bytes);
 void recorder_round(Recorder *r, uint64_t round, uint64_t bytes, uint64_t remaining);
+/* @remaining: RECORDER_UNKNOWN on the destination. */
+#define RECORDER_UNKNOWN UINT64_MAX
 void recorder_sample(Recorder *r, uint64_t bytes, uint64_t remaining, double mbps);
 void recorder_stall(Recorder *r, uint64_t bytes, uint64_t duration_us);
 /* A step of the downtime window that took @duration_us. */

@@ -32,7 +32,7 @@ static uint64_t pages_now(MigrationState *s)
 {
     const MigrationCounters *c = &s->m->counters;
 
-    return stat_get(&c->normal_pages) + stat_get(&c->zero_pages) + stat_get(&c->xbzrle_pages);
+    return stat_get(&c->normal_pages) + stat_get(&c->zero_pages);
 }
 
 static void begin_window(MigrationState *s, int64_t now)

@@ -14,7 +14,6 @@ typedef struct MigrationCounters {
     uint64_t ram_bytes;    /* record headers, names and payload of the ram section */
     uint64_t normal_pages; /* sent as data */
     uint64_t zero_pages;   /* sent as "all zero" */
-    uint64_t xbzrle_pages;
     uint64_t multifd_bytes;
     uint64_t precopy_bytes;  /* ram_bytes while the VM ran, */
     uint64_t downtime_bytes; /* while it was stopped, */
@@ -27,13 +26,11 @@ typedef struct MigrationCounters {
     uint64_t dirty_sync_count;
     uint64_t dirty_pages_rate; /* pages per second in the last period */
     uint64_t dirty_sync_bytes; /* dirty bytes found by the last sync */
-    uint64_t throttle_percent;
     /* Written by the migration thread at each window end. */
     uint64_t channel_bytes; /* everything put into the main channel */
     uint64_t mbps_milli;    /* 10^3 bit/s, so that it stays an integer */
     uint64_t pages_per_second;
-    uint64_t bandwidth;         /* bytes per second used for decisions */
-    uint64_t expected_downtime; /* ms */
+    uint64_t bandwidth; /* bytes per second used for decisions */
 } MigrationCounters;
 
 static inline void stat_add(uint64_t *counter, uint64_t n)

@@ -59,6 +59,19 @@ static void assert_can_migrate_again(FakeVM *src)
     fake_vm_free(again.dst);
 }
 
+static bool has_record(FakeVM *vm, MigrationRecordKind kind)
+{
+    QmpCall call = {.opaque = vm->m};
+    g_autoptr(GPtrArray) list = qmp_x_query_migration_record(&call, NULL);
+
+    for (unsigned i = 0; i < list->len; i++) {
+        if (((MigrationRecord *)g_ptr_array_index(list, i))->kind == kind) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- success ---- */
 
 static void test_plain(void)
@@ -130,6 +143,8 @@ static void test_converges_when_allowed(void)
     fake_vm_wait_end(p.src, p.dst);
     assert_moved(&p);
     g_assert_true(fake_vm_same_state(p.src, p.dst));
+    g_assert_true(has_record(p.src, MIGRATION_RECORD_KIND_SAMPLE));
+    g_assert_true(has_record(p.dst, MIGRATION_RECORD_KIND_SAMPLE));
     pair_free(&p);
 }
 
