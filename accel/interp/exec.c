@@ -9,7 +9,7 @@
  * so the loop leaves within one straight run of a page.
  */
 #include "accel/interp/interp.h"
-#include "target/riscv/alu.h"
+#include "target/riscv-alu.h"
 
 const void *const *exec_handlers;
 
@@ -30,11 +30,11 @@ const void *const *exec_handlers;
 
 /* Go on at the first operation of @b, a block of the page we are in (or that page_base was set
  * for). */
-#define ENTER(b)                   \
-    do {                           \
-        blk = (b);                 \
-        op = blk->ops;             \
-        DISPATCH();                \
+#define ENTER(b)       \
+    do {               \
+        blk = (b);     \
+        op = blk->ops; \
+        DISPATCH();    \
     } while (0)
 
 /* A hit of the right kind, and naturally aligned: one comparison. */
@@ -61,14 +61,17 @@ const void *const *exec_handlers;
 
 GUEST_ACCESS static const void *const *run(InterpVCPU *v)
 {
+    /* clang-format off */
     static const void *const labels[] = {
 #define X(name) &&L_##name,
-        RV_OPS_ALL(X) EXEC_OPS_EXTRA(X)
+        RV_OPS_ALL(X)
+        EXEC_OPS_EXTRA(X)
 #undef X
 #define P(a, b) &&L_##a##__##b,
-            EXEC_OPS_PAIR(P)
+        EXEC_OPS_PAIR(P)
 #undef P
     };
+    /* clang-format on */
     CPURISCVState *env;
     SoftTLB *tlb;
     const Op *op;

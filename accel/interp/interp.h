@@ -7,7 +7,7 @@
 #define GODWIT_ACCEL_INTERP_H
 
 #include "accel/accel.h"
-#include "target/riscv/decode.h"
+#include "target/riscv-decode.h"
 
 #define PAGE_OFFSET_MASK (TARGET_PAGE_SIZE - 1)
 
@@ -15,48 +15,62 @@
  * Operations of the execution loop: the instructions themselves, then forms that exist only here.
  * Everything up to RV_OP__MAX has the same number as its RvOp.
  */
-#define EXEC_OPS_EXTRA(X)                                         \
-    X(nop)     /* writes x0 only */                               \
-    X(li)      /* rd = imm */                                     \
-    X(mv)      /* rd = rs1 */                                     \
-    X(la)      /* rd = page + imm */                              \
-    X(load_x0) /* a load whose value nobody wants; rs2 = bytes */ \
-    X(beqz)                                                       \
-    X(bnez)                                                       \
-    X(j)                             /* jal x0 */                 \
-    X(jr)                            /* jalr x0 */                \
-    X(csr_read)                      /* csrrs rd, csr, x0 */      \
-    X(csr_write) X(amo) X(fp) X(end) /* the block stops here without a jump */
+/* clang-format off */
+#define EXEC_OPS_EXTRA(X)                                                                          \
+    X(nop)       /* writes x0 only */                                                              \
+    X(li)        /* rd = imm */                                                                    \
+    X(mv)        /* rd = rs1 */                                                                    \
+    X(la)        /* rd = page + imm */                                                             \
+    X(load_x0)   /* a load whose value nobody wants; rs2 = bytes */                                \
+    X(beqz)                                                                                        \
+    X(bnez)                                                                                        \
+    X(j)         /* jal x0 */                                                                      \
+    X(jr)        /* jalr x0 */                                                                     \
+    X(csr_read)  /* csrrs rd, csr, x0 */                                                           \
+    X(csr_write)                                                                                   \
+    X(amo)                                                                                         \
+    X(fp)                                                                                          \
+    X(end)       /* the block stops here without a jump */
+/* clang-format on */
 
 /*
  * Pairs run by one handler: the first operation's handler goes straight on to the second's code,
  * which stays in its own slot. Chosen from what compilers emit often: address arithmetic and the
  * access, counting and the loop's branch, runs of register saves and restores.
  */
-#define EXEC_OPS_PAIR(P)                                                                         \
-    P(addi, addi)                                                                                \
-    P(addi, add)                                                                                 \
-    P(addi, mv) P(addi, slli) P(addi, mul) P(addi, xor) P(addi, ld) P(addi, sd) P(addi, beq)     \
-        P(addi, bne) P(addi, bltu) P(addi, bgeu) P(addiw, beq) P(addiw, bne) P(add, add)         \
-            P(add, ld) P(add, lw) P(add, lbu) P(add, sd) P(add, bne) P(add, bltu) P(add, bgeu)   \
-                P(mv, mv) P(mv, addi) P(mv, jal) P(li, li) P(li, mv) P(slli, add) P(slli, srli)  \
-                    P(slli, xor) P(srli, xor) P(srliw, addi) P(xor, addi) P(xor, addiw)          \
-                        P(xor, andi) P(xor, slli) P(xor, srli) P(andi, slli) P(andi, beqz)       \
-                            P(andi, bnez) P(mul, add) P(ld, ld) P(ld, addi) P(ld, mv) P(ld, xor) \
-                                P(ld, beqz) P(ld, bnez) P(lw, mv) P(lw, add) P(lw, xor)          \
-                                    P(lw, beqz) P(lw, bnez) P(lbu, srliw) P(lbu, beqz)           \
-                                        P(lbu, bnez) P(sd, sd) P(sd, addi) P(sd, mv) P(sw, addi) \
-                                            P(sb, add) P(sb, addi)
+/* clang-format off */
+#define EXEC_OPS_PAIR(P)                                                                           \
+    P(addi, addi) P(addi, add) P(addi, mv) P(addi, slli) P(addi, mul) P(addi, xor) P(addi, ld)     \
+    P(addi, sd) P(addi, beq) P(addi, bne) P(addi, bltu) P(addi, bgeu)                              \
+    P(addiw, beq) P(addiw, bne)                                                                    \
+    P(add, add) P(add, ld) P(add, lw) P(add, lbu) P(add, sd) P(add, bne) P(add, bltu)              \
+    P(add, bgeu)                                                                                   \
+    P(mv, mv) P(mv, addi) P(mv, jal)                                                               \
+    P(li, li) P(li, mv)                                                                            \
+    P(slli, add) P(slli, srli) P(slli, xor)                                                        \
+    P(srli, xor)                                                                                   \
+    P(srliw, addi)                                                                                 \
+    P(xor, addi) P(xor, addiw) P(xor, andi) P(xor, slli) P(xor, srli)                              \
+    P(andi, slli) P(andi, beqz) P(andi, bnez)                                                      \
+    P(mul, add)                                                                                    \
+    P(ld, ld) P(ld, addi) P(ld, mv) P(ld, xor) P(ld, beqz) P(ld, bnez)                             \
+    P(lw, mv) P(lw, add) P(lw, xor) P(lw, beqz) P(lw, bnez)                                        \
+    P(lbu, srliw) P(lbu, beqz) P(lbu, bnez)                                                        \
+    P(sd, sd) P(sd, addi) P(sd, mv)                                                                \
+    P(sw, addi)                                                                                    \
+    P(sb, add) P(sb, addi)
 
 typedef enum {
 #define X(name) XOP_##name,
-    RV_OPS_ALL(X) EXEC_OPS_EXTRA(X)
+    RV_OPS_ALL(X)
+    EXEC_OPS_EXTRA(X)
 #undef X
 #define P(a, b) XOP_##a##__##b,
-        EXEC_OPS_PAIR(P)
+    EXEC_OPS_PAIR(P)
 #undef P
-            XOP__MAX
+    XOP__MAX
 } ExecOp;
+/* clang-format on */
 
 /*
  * One pre-decoded operation. Immediates of pc-relative operations are relative to the start of the

@@ -5,7 +5,7 @@
  * objdump does not know Zba to Zbs by default, prints reserved rounding modes, and prints
  * C.ADDI16SP with the reserved immediate 0.
  */
-#include "target/riscv/decode.h"
+#include "target/riscv-decode.h"
 
 static void assert_sha256(GChecksum *sum, const char *expected)
 {
