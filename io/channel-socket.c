@@ -3,7 +3,9 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <linux/sockios.h>
 #include "io/channel-socket.h"
 #include "io/fd-watch.h"
 #include "io/resolver.h"
@@ -390,6 +392,13 @@ static void socket_set_delay(QIOChannel *ioc, bool enabled)
     setsockopt(IO_CHANNEL_SOCKET(ioc)->fd, IPPROTO_TCP, TCP_NODELAY, &(int){!enabled}, sizeof(int));
 }
 
+static uint64_t socket_backlog(QIOChannel *ioc)
+{
+    int bytes;
+
+    return ioctl(IO_CHANNEL_SOCKET(ioc)->fd, SIOCOUTQ, &bytes) == 0 ? MAX(bytes, 0) : 0;
+}
+
 static void socket_shutdown(QIOChannel *ioc, IOShutdown how)
 {
     static const int to_kernel[] = {
@@ -456,6 +465,7 @@ static void io_channel_socket_class_init(QIOChannelSocketClass *klass)
     k->peek = socket_peek;
     k->set_blocking = socket_set_blocking;
     k->set_delay = socket_set_delay;
+    k->backlog = socket_backlog;
     k->shutdown = socket_shutdown;
     k->close = socket_close;
     k->wait = socket_wait;

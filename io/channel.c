@@ -300,6 +300,13 @@ void io_channel_set_delay(QIOChannel *ioc, bool enabled)
     }
 }
 
+uint64_t io_channel_backlog(QIOChannel *ioc)
+{
+    QIOChannelClass *k = IO_CHANNEL_GET_CLASS(ioc);
+
+    return k->backlog ? k->backlog(ioc) : 0;
+}
+
 void io_channel_shutdown(QIOChannel *ioc, IOShutdown how)
 {
     IO_CHANNEL_GET_CLASS(ioc)->shutdown(ioc, how);

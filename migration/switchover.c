@@ -61,25 +61,51 @@ static bool worth_another_round(MigrationState *s, uint64_t pending)
 
 /*
  * After a big round megabytes may still be on their way, and the destination would read them while
- * the guest is down. With a return path, ask and wait for the answer before stopping; the guest
- * runs on meanwhile.
+ * the guest is down. So wait for it before the stop; the guest runs on meanwhile. With a return
+ * path ask for an answer, without one watch what the channel knows.
  */
 #define SETTLE_PATIENCE_US (50 * G_TIME_SPAN_MILLISECOND)
+#define SETTLE_LOOK_US     200
 
-static bool still_on_the_way(MigrationState *s)
+static void await_pong(MigrationState *s, int64_t end)
 {
-    int64_t end;
-
-    if (!s->return_path || outgoing_bytes(s) - s->settled_bytes <= SETTLED_BYTES) {
-        return false;
-    }
     outgoing_ping(s, STREAM_SETTLE + ++s->settle_pings % UINT16_MAX);
-    end = g_get_monotonic_time() + SETTLE_PATIENCE_US;
     g_mutex_lock(&s->lock);
     while (s->pongs != s->settle_pings % UINT16_MAX && !s->cancelled && !s->error &&
            g_cond_wait_until(&s->wake, &s->lock, end)) {
     }
     g_mutex_unlock(&s->lock);
+}
+
+static void await_empty_channel(MigrationState *s, int64_t end)
+{
+    QIOChannel *ioc = qemu_file_channel(s->file);
+    int64_t now = g_get_monotonic_time();
+
+    qemu_fflush(s->file);
+    g_mutex_lock(&s->lock);
+    for (; now < end && io_channel_backlog(ioc); now = g_get_monotonic_time()) {
+        if (s->cancelled || s->error) {
+            break;
+        }
+        g_cond_wait_until(&s->wake, &s->lock, now + SETTLE_LOOK_US);
+    }
+    g_mutex_unlock(&s->lock);
+}
+
+static bool still_on_the_way(MigrationState *s)
+{
+    int64_t end = g_get_monotonic_time() + SETTLE_PATIENCE_US;
+
+    if (s->host->ops->runstate(s->host) != RUN_STATE_RUNNING ||
+        outgoing_bytes(s) - s->settled_bytes <= SETTLED_BYTES) {
+        return false;
+    }
+    if (s->return_path) {
+        await_pong(s, end);
+    } else {
+        await_empty_channel(s, end);
+    }
     s->settled_bytes = outgoing_bytes(s);
     return true;
 }

@@ -59,6 +59,8 @@ struct _QIOChannelClass {
     GSource *(*create_watch)(QIOChannel *ioc, GIOCondition cond);
     /* Turn TCP_NODELAY, cork and the like on or off; no-op where meaningless. */
     void (*set_delay)(QIOChannel *ioc, bool enabled);
+    /* See io_channel_backlog(); NULL: not known. */
+    uint64_t (*backlog)(QIOChannel *ioc);
 };
 
 /* Flags of io_channel_writev_full(). */
@@ -104,6 +106,12 @@ ssize_t io_channel_peek(QIOChannel *ioc, void *buf, size_t len, GError **errp);
 
 bool io_channel_set_blocking(QIOChannel *ioc, bool blocking, GError **errp);
 void io_channel_set_delay(QIOChannel *ioc, bool enabled);
+/*
+ * Bytes written that the other end is not known to have read; 0 also where that is not known. An
+ * answer for timing, not for correctness: TCP tells what is not acknowledged, and a Linux peer
+ * acknowledges the short end of a burst when its reader has caught up, or after 40 ms.
+ */
+uint64_t io_channel_backlog(QIOChannel *ioc);
 /* Wake all users and make further transfers fail (read: end of stream or error). Idempotent. */
 void io_channel_shutdown(QIOChannel *ioc, IOShutdown how);
 /* Release the transport; pending output has left the process. Idempotent. */

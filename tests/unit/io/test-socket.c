@@ -71,6 +71,23 @@ static void test_peek(void)
     g_object_unref(b);
 }
 
+/* What the peer has not read counts, what it has read does not. */
+static void test_backlog(void)
+{
+    QIOChannel *a, *b;
+    char buf[100] = {0};
+
+    make_pair(&a, &b);
+    g_assert_cmpuint(io_channel_backlog(a), ==, 0);
+    g_assert_true(io_channel_write_all(a, buf, sizeof(buf), NULL));
+    g_assert_cmpuint(io_channel_backlog(a), >=, sizeof(buf));
+    g_assert_cmpuint(io_channel_backlog(b), ==, 0);
+    g_assert_true(io_channel_read_all(b, buf, sizeof(buf), NULL));
+    g_assert_cmpuint(io_channel_backlog(a), ==, 0);
+    g_object_unref(a);
+    g_object_unref(b);
+}
+
 static void test_fd_pass(void)
 {
     unsigned before = count_fds();
@@ -542,6 +559,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/socket/shutdown", test_shutdown);
     g_test_add_func("/socket/peek", test_peek);
+    g_test_add_func("/socket/backlog", test_backlog);
     g_test_add_func("/socket/fd-pass", test_fd_pass);
     g_test_add_func("/socket/not-a-socket", test_not_a_socket);
     g_test_add_func("/socket/listen/address-lists", test_address_lists);
