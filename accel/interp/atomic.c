@@ -190,13 +190,14 @@ bool exec_amo(InterpVCPU *v, const Op *op)
     bool dword = kind == RV_OP_lr_d || kind == RV_OP_sc_d || kind >= RV_OP_amoswap_d;
     unsigned size = dword ? 8 : 4;
     uint64_t addr = env->gpr[op->rs1], result;
+    bool is_lr = kind == RV_OP_lr_w || kind == RV_OP_lr_d;
     bool ok;
 
-    /* Like stock: always the load's cause, and a misaligned SC merely fails. */
+    /* Like stock a misaligned SC merely fails. */
     if (addr & (size - 1) && !is_sc) {
-        return exec_fail(v, RISCV_EXCP_LOAD_ADDR_MIS, addr);
+        return exec_fail(v, is_lr ? RISCV_EXCP_LOAD_ADDR_MIS : RISCV_EXCP_STORE_ADDR_MIS, addr);
     }
-    if (kind == RV_OP_lr_w || kind == RV_OP_lr_d) {
+    if (is_lr) {
         ok = load_reserved(v, addr, size, &result);
     } else if (is_sc) {
         ok = store_conditional(v, addr, size, env->gpr[op->rs2], &result);

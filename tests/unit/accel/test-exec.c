@@ -223,7 +223,7 @@ static const FaultCase fault_cases[] = {
     {"c.ebreak", 0x00019002, 0, 3, 0},
     {"ecall", ECALL, 0, 11, 0},
     {"lr misaligned", LR_W(a0, a1), DATA + 2, 4, DATA + 2},
-    {"amo misaligned", AMO(0, a1, a1, 8, a0), DATA + 4, 4, DATA + 4},
+    {"amo misaligned", AMO(0, a1, a1, 8, a0), DATA + 4, 6, DATA + 4},
     {"amo nowhere", AMO(0, a1, a1, 8, a0), NOWHERE, 7, NOWHERE},
     {"lr nowhere", LR_D(a0, a1), NOWHERE, 5, NOWHERE},
     {"fp off", 0x02000053, 0, 2, 0x02000053},
