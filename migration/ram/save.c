@@ -179,6 +179,7 @@ void ram_save_cleanup(void *opaque)
     RamSave *s = rs->save;
 
     if (s) {
+        ram_zero_clear(&s->zero);
         dirty_map_stop(&s->dirty);
         s->sink->ops->cleanup(s->sink);
         g_clear_pointer(&rs->save, g_free);

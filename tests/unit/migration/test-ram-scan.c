@@ -196,6 +196,66 @@ static void test_split_untouched(void)
     ram_list_free(list);
 }
 
+/* Mostly zeros, so that a second thread joins in: every answer is right, those for pages written
+ * since are dropped when asked to, and what was never touched stays unread. */
+static void test_split_ahead(void)
+{
+    const uint64_t pages = 40000; /* more than one window */
+    RAMList *list = ram_list_new();
+    RAMBlock *b = ram_block_new_anon(list, "b", pages * 4096, RAM_MIGRATABLE, NULL);
+    g_autofree RamZero *z = g_new0(RamZero, 1);
+    g_autofree bool *data = g_new0(bool, pages);
+    g_autofree unsigned char *resident = g_malloc(pages);
+    GRand *rng = g_rand_new_with_seed(5);
+    unsigned ahead = 0, touched = 0;
+
+    madvise(b->host, pages * 4096, MADV_NOHUGEPAGE);
+    for (uint64_t p = 0; p < pages; p++) {
+        data[p] = g_rand_int_range(rng, 0, 500) == 0;
+        if (p / 1000 % 10 != 9) { /* the rest is untouched but for its data */
+            *(volatile uint8_t *)(b->host + p * 4096) = 0;
+        }
+        if (data[p]) {
+            b->host[p * 4096 + 1000] = 1;
+        }
+    }
+    for (int round = 0; round < 5; round++) {
+        RamRun run = {b, 0, pages};
+
+        while (run.count) {
+            uint64_t n;
+            bool zero;
+
+            n = ram_zero_split(z, &run, 3000, 512, &zero);
+            g_assert_true(n > 0 && n <= run.count);
+            for (uint64_t i = 0; i < n; i++) {
+                g_assert_true(data[run.first + i] == !zero);
+            }
+            run.first += n;
+            run.count -= n;
+            ahead += z->ahead_block == b;
+            if (run.count && g_rand_int_range(rng, 0, 20) == 0) {
+                uint64_t p = run.first + g_rand_int_range(rng, 0, MIN(run.count, 600));
+
+                ram_zero_forget(z); /* nobody reads any more: */
+                data[p] = !data[p];
+                b->host[p * 4096 + 1000] = data[p];
+            }
+        }
+    }
+    g_assert_cmpuint(ahead, >, 0);
+    g_assert_cmpint(mincore(b->host, pages * 4096, resident), ==, 0);
+    for (uint64_t p = 9000; p < 10000; p++) {
+        touched += resident[p] & 1;
+    }
+    g_assert_cmpuint(touched, <, 100);
+    ram_zero_clear(z);
+    g_assert_null(z->ahead);
+    g_rand_free(rng);
+    ram_block_free(b);
+    ram_list_free(list);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -203,5 +263,6 @@ int main(int argc, char **argv)
     g_test_add("/ram-scan/model", Fixture, NULL, set_up, test_scan_model, tear_down);
     g_test_add_func("/ram-scan/split-model", test_split_model);
     g_test_add_func("/ram-scan/split-untouched", test_split_untouched);
+    g_test_add_func("/ram-scan/split-ahead", test_split_ahead);
     return g_test_run();
 }
