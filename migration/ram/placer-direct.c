@@ -7,15 +7,15 @@
  * and does not populate it, and bytes of something else may land in it for a moment: overwriting
  * them with zeros restores exactly what was there.
  *
- * Fresh memory about to be streamed into is populated a huge page at a time, outside the channel's
- * locks, instead of one fault at a time inside its copy.
+ * Fresh memory about to be streamed into is populated (populate.h) a huge page at a time, outside
+ * the channel's locks, instead of one fault at a time inside its copy.
  */
 #include "migration/ram-sink.h"
+#include "migration/ram/populate.h"
 #include "migration/wire/ram.h"
 #include "util/zero.h"
 
-/* Populate ahead in these steps, and only for streams: whoever asks for at least STREAM_PAGES. */
-#define CHUNK_PAGES  512
+/* Only for streams: whoever asks for at least so many. */
 #define STREAM_PAGES 32
 
 typedef struct {
@@ -25,6 +25,7 @@ typedef struct {
 
 typedef struct {
     RamPlacer base;
+    RamPopulate *populate;
     unsigned n;
     FreshBlock blocks[];
 } DirectPlacer;
@@ -110,19 +111,15 @@ static bool direct_place_fill(RamPlacer *p, RAMBlock *block, uint64_t first, uin
     }
 }
 
-/* Populate the chunks that start inside [first, first + count), if nothing of them has come yet. */
-static void populate_ahead(RAMBlock *block, const unsigned long *fresh, uint64_t first,
-                           uint64_t count)
+/* Populate the chunks that start inside [first, first + count). */
+static void populate(RamPlacer *p, RAMBlock *block, const unsigned long *fresh, uint64_t first,
+                     uint64_t count)
 {
-    uint64_t pages = ram_block_pages(block);
+    DirectPlacer *d = container_of(p, DirectPlacer, base);
+    uint64_t chunk = DIV_ROUND_UP(first, POPULATE_CHUNK_PAGES);
 
-    for (uint64_t chunk = ROUND_UP(first, CHUNK_PAGES); chunk < first + count;
-         chunk += CHUNK_PAGES) {
-        uint64_t n = MIN(CHUNK_PAGES, pages - chunk);
-
-        if (find_next_zero_bit(fresh, chunk + n, chunk) == chunk + n) {
-            ram_block_populate(block, chunk << TARGET_PAGE_BITS, n << TARGET_PAGE_BITS);
-        }
+    for (; chunk * POPULATE_CHUNK_PAGES < first + count; chunk++) {
+        ram_populate_reach(d->populate, block, chunk, fresh);
     }
 }
 
@@ -133,7 +130,7 @@ static uint64_t direct_offer(RamPlacer *p, RAMBlock *block, uint64_t first, uint
     uint64_t n = fresh ? find_next_zero_bit(fresh, first + max, first) - first : 0;
 
     if (n >= STREAM_PAGES) {
-        populate_ahead(block, fresh, first, n);
+        populate(p, block, fresh, first, n);
     }
     *host = page_host(block, first);
     return n;
@@ -142,6 +139,7 @@ static uint64_t direct_offer(RamPlacer *p, RAMBlock *block, uint64_t first, uint
 static void direct_retract(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t bytes)
 {
     memset(page_host(block, first), 0, bytes);
+    ram_populate_pause(container_of(p, DirectPlacer, base)->populate);
 }
 
 static const RamPlacerOps direct_ops = {
@@ -164,6 +162,7 @@ RamPlacer *ram_placer_direct_new(RAMList *list)
     }
     d = g_malloc0(sizeof(*d) + n * sizeof(FreshBlock));
     d->base.ops = &direct_ops;
+    d->populate = ram_populate_new();
     RAMBLOCK_FOREACH_MIGRATABLE (block, list) {
         FreshBlock *fb = &d->blocks[d->n++];
 
@@ -180,6 +179,7 @@ void ram_placer_direct_free(RamPlacer *p)
 {
     DirectPlacer *d = container_of(p, DirectPlacer, base);
 
+    ram_populate_free(d->populate);
     for (unsigned i = 0; i < d->n; i++) {
         g_free(d->blocks[i].fresh);
     }

@@ -88,9 +88,7 @@ static void give_back(RamReader *r, const Guess *g, uint64_t base, uint8_t *ahea
         pos += n;
         stray += n;
     }
-    if (stray) {
-        g->placer->ops->retract(g->placer, g->block, base + first, stray);
-    }
+    g->placer->ops->retract(g->placer, g->block, base + first, stray);
     qemu_file_unread(g->f, bytes, len);
 }
 
