@@ -80,9 +80,9 @@ static bool leave_work(MigrationState *s, MigrationStatus to)
 
 /* ---- errors and waking ---- */
 
-void migration_fail(MigrationState *s, GError *err)
+/* Takes @err. With s->lock held. */
+static void fail_locked(MigrationState *s, GError *err)
 {
-    g_mutex_lock(&s->lock);
     if (s->error || s->cancelled) {
         g_error_free(err);
     } else {
@@ -90,6 +90,12 @@ void migration_fail(MigrationState *s, GError *err)
         s->error = err;
     }
     g_cond_broadcast(&s->wake);
+}
+
+void migration_fail(MigrationState *s, GError *err)
+{
+    g_mutex_lock(&s->lock);
+    fail_locked(s, err);
     g_mutex_unlock(&s->lock);
 }
 
@@ -153,13 +159,15 @@ static void peer_done(void *opaque, bool accepted, GError *err, bool explained)
     if (err && explained && !s->cancelled) {
         s->peer_error = g_error_copy(err);
     }
-    g_cond_broadcast(&s->wake);
-    g_mutex_unlock(&s->lock);
     if (!accepted) {
         if (!explained) {
             g_prefix_error(&err, "At offset %" PRIu64 ": ", qemu_file_transferred(s->file));
         }
-        migration_fail(s, err);
+        fail_locked(s, err); /* before anybody hears that the peer is done: this is why */
+    }
+    g_cond_broadcast(&s->wake);
+    g_mutex_unlock(&s->lock);
+    if (!accepted) {
         qemu_file_shutdown(s->file); /* the migration thread may be blocked in a write */
     }
 }
