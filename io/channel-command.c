@@ -72,6 +72,7 @@ static pid_t spawn(const char *const *argv, int child_in, int child_out, GError 
     sigemptyset(&none);
     sigemptyset(&dflt);
     sigaddset(&dflt, SIGPIPE);
+    sigaddset(&dflt, SIGXFSZ);
     posix_spawnattr_init(&attr);
     posix_spawnattr_setsigmask(&attr, &none);
     posix_spawnattr_setsigdefault(&attr, &dflt);

@@ -105,24 +105,25 @@ QIOChannelSocket *io_channel_socket_new_fd(int fd, GError **errp)
 
 /* ---- connect ---- */
 
-/* Waits until @fd is connected (or its backlog may have room), or @cancel fires; 0 or an errno. */
+#define CANCEL_POLL_MS 20
+
+/*
+ * Waits until @fd is connected, or @cancel is set; 0 or an errno. The flag is looked at now and
+ * then (nobody waits for this thread): a descriptor to poll would be one more that may be missing,
+ * and GLib aborts then.
+ */
 static int wait_connected(int fd, GCancellable *cancel)
 {
-    FdWatch w[2] = {{fd, G_IO_OUT}, {-1, 0}};
+    const FdWatch w = {fd, G_IO_OUT};
     int err = 0;
     socklen_t len = sizeof(err);
 
-    if (cancel) {
-        w[1] = (FdWatch){g_cancellable_get_fd(cancel), G_IO_IN};
+    while (!g_cancellable_is_cancelled(cancel)) {
+        if (io_fd_poll(&w, 1, cancel ? CANCEL_POLL_MS : -1)) {
+            return getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 ? errno : err;
+        }
     }
-    io_fd_poll(w, 2, -1);
-    if (w[1].fd >= 0) {
-        g_cancellable_release_fd(cancel);
-    }
-    if (g_cancellable_is_cancelled(cancel)) {
-        return ECANCELED;
-    }
-    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 ? errno : err;
+    return ECANCELED;
 }
 
 /* Connect without blocking in the kernel, so that cancel is heard; 0 or an errno. */

@@ -269,11 +269,17 @@ static void accepted(TransportListener *l, QIOChannel *ioc, uint32_t magic, void
 
 void incoming_run_on(MigrationIncomingState *mis, QIOChannel *ioc)
 {
+    GError *err = NULL;
+
     io_channel_set_blocking(ioc, true, NULL);
     io_channel_set_delay(ioc, false);
     mis->file = qemu_file_new_input(ioc);
     set_status(mis, MIGRATION_STATUS_ACTIVE);
-    mis->thread = g_thread_new("incoming", incoming_thread, mis);
+    mis->thread = g_thread_try_new("incoming", incoming_thread, mis, &err);
+    if (!mis->thread) {
+        fail(mis, err);
+        incoming_finish(mis);
+    }
 }
 
 bool incoming_listen(MigrationIncomingState *mis, const MigrationTransport *t, bool exit_on_error,

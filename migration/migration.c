@@ -202,7 +202,10 @@ static bool open_return_path(MigrationState *s, GError **errp)
                    io_channel_name(ioc));
         return false;
     }
-    s->return_path = return_path_reader_start(ioc, &return_path_events, s);
+    s->return_path = return_path_reader_start(ioc, &return_path_events, s, errp);
+    if (!s->return_path) {
+        return false;
+    }
     send_command(s->file, STREAM_CMD_OPEN_RETURN_PATH, NULL, 0);
     outgoing_ping(s, 1);
     outgoing_ping(s, STREAM_HELLO);
@@ -259,6 +262,8 @@ static bool iterate(MigrationState *s, GError **errp)
                 return false;
             }
         } else if (!qemu_file_check(s->file, errp)) {
+            g_prefix_error(errp, "Between two rounds, at offset %" PRIu64 ": ",
+                           qemu_file_transferred(s->file));
             return false;
         } else {
             wait_for_window(s);
@@ -399,10 +404,15 @@ static void connected(QIOChannel *ioc, GError *err, void *opaque)
 
 void outgoing_run_on(MigrationState *s, QIOChannel *ioc)
 {
+    GError *err = NULL;
+
     io_channel_set_blocking(ioc, true, NULL);
     io_channel_set_delay(ioc, false);
     s->file = qemu_file_new_output(ioc);
-    s->thread = g_thread_new("migration", migration_thread, s);
+    s->thread = g_thread_try_new("migration", migration_thread, s, &err);
+    if (!s->thread) {
+        fail_early(s, err);
+    }
 }
 
 bool outgoing_start(MigrationState *s, const MigrationTransport *t, GError **errp)

@@ -74,7 +74,7 @@ bool outgoing_set_status(MigrationState *s, MigrationStatus from, MigrationStatu
 
 /* Connect and go. False: it has failed already, *errp says why. Main thread, big lock. */
 bool outgoing_start(MigrationState *s, const MigrationTransport *t, GError **errp);
-/* The channel is open: go; @s is in status setup. */
+/* The channel is open: go, or fail for want of a thread; @s is in status setup. */
 void outgoing_run_on(MigrationState *s, QIOChannel *ioc);
 /* Stop as soon as possible; any state. Main thread, big lock. */
 void outgoing_cancel(MigrationState *s);

@@ -84,15 +84,26 @@ static gpointer reader_thread(gpointer opaque)
     return NULL;
 }
 
+static void reader_free(ReturnPathReader *r)
+{
+    qemu_fclose(r->f, NULL);
+    g_free(r->reason);
+    g_free(r);
+}
+
 ReturnPathReader *return_path_reader_start(QIOChannel *ioc, const ReturnPathEvents *events,
-                                           void *opaque)
+                                           void *opaque, GError **errp)
 {
     ReturnPathReader *r = g_new0(ReturnPathReader, 1);
 
     r->f = qemu_file_new_input(ioc);
     r->events = *events;
     r->opaque = opaque;
-    r->thread = g_thread_new("return-path", reader_thread, r);
+    r->thread = g_thread_try_new("return-path", reader_thread, r, errp);
+    if (!r->thread) {
+        reader_free(r);
+        return NULL;
+    }
     return r;
 }
 
@@ -100,9 +111,7 @@ void return_path_reader_join(ReturnPathReader *r)
 {
     if (r) {
         g_thread_join(r->thread);
-        qemu_fclose(r->f, NULL);
-        g_free(r->reason);
-        g_free(r);
+        reader_free(r);
     }
 }
 

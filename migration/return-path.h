@@ -23,9 +23,10 @@ typedef struct {
     void (*done)(void *opaque, bool accepted, GError *err, bool explained);
 } ReturnPathEvents;
 
-/* Reads until SHUT, an error, or the channel is shut down; events come from the reader's thread. */
+/* Reads until SHUT, an error, or the channel is shut down; events come from the reader's thread.
+ * NULL: there can be no such thread, the channel is closed, *errp is set. */
 ReturnPathReader *return_path_reader_start(QIOChannel *ioc, const ReturnPathEvents *events,
-                                           void *opaque);
+                                           void *opaque, GError **errp);
 /* Wait for the end (shut the channel down first) and free. */
 void return_path_reader_join(ReturnPathReader *r);
 

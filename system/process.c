@@ -47,7 +47,12 @@ void process_setup_signals(VM *vm)
 {
     struct sigaction act = {.sa_sigaction = on_fatal_signal, .sa_flags = SA_SIGINFO | SA_RESTART};
 
+    /* A write that cannot be done is an error of that write, not the end of the guest. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+    /* GLib makes the descriptor of its worker thread when GTask is first used, and aborts without.
+     */
+    g_type_class_unref(g_type_class_ref(G_TYPE_TASK));
     if (g_unix_open_pipe(signal_pipe, FD_CLOEXEC, NULL)) {
         g_unix_set_fd_nonblocking(signal_pipe[1], TRUE, NULL);
         g_unix_fd_add(signal_pipe[0], G_IO_IN, on_signal_pipe, vm);

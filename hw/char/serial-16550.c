@@ -738,7 +738,7 @@ static const VMStateDescription vmstate_serial = {
 static const VMStateDescription vmstate_serial_mm = {
     .name = "serial",
     .version_id = 3,
-    .minimum_version_id = 3,
+    .minimum_version_id = 2, /* the body has a version of its own */
     .fields =
         (const VMStateField[]){
             VMSTATE_STRUCT(serial, SerialMM, 0, vmstate_serial, SerialState),

@@ -63,8 +63,9 @@ static QIOChannel *file_open(const MigrationAddress *addr, MigrationHost *host, 
                              GError **errp)
 {
     const FileMigrationArgs *args = addr->u.file;
-    int fd = host->ops->open_file(host, args->filename, incoming ? O_RDONLY : O_CREAT | O_WRONLY,
-                                  0600, errp);
+    /* Non-blocking: a FIFO that nobody reads is an error, not the end of the main loop. */
+    int fd = host->ops->open_file(
+        host, args->filename, incoming ? O_RDONLY : O_CREAT | O_WRONLY | O_NONBLOCK, 0600, errp);
 
     if (fd < 0) {
         return NULL;
