@@ -17,6 +17,21 @@ static bool globalstate_pre_load(void *opaque, GError **errp)
     return true;
 }
 
+/* The states in between belong to an operation of the source; nothing here would ever end them. */
+static bool is_transient(RunState state)
+{
+    switch (state) {
+    case RUN_STATE_INMIGRATE:
+    case RUN_STATE_FINISH_MIGRATE:
+    case RUN_STATE_SAVE_VM:
+    case RUN_STATE_RESTORE_VM:
+    case RUN_STATE_COLO:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static bool globalstate_post_load(void *opaque, int version_id, GError **errp)
 {
     GlobalState *gs = opaque;
@@ -27,6 +42,11 @@ static bool globalstate_post_load(void *opaque, int version_id, GError **errp)
         g_autofree char *shown = g_utf8_make_valid((const char *)gs->runstate, -1);
 
         error_setg(errp, "Unknown run state '%s'", shown);
+        return false;
+    }
+    if (is_transient(gs->received_state)) {
+        error_setg(errp, "A guest in run state '%s' cannot be taken over",
+                   RunState_str(gs->received_state));
         return false;
     }
     gs->received = true;
