@@ -162,8 +162,8 @@ static bool configuration_post_load(void *opaque, int version_id, GError **errp)
     Configuration *c = opaque;
     const char *local = c->m->host->ops->machine_name(c->m->host);
 
-    /* A prefix is enough: that is how the field has always compared it. */
-    if (c->name_len > strlen(local) || memcmp(c->name, local, c->name_len) != 0) {
+    /* A prefix is enough, even none: that is how the field has always compared it. */
+    if (c->name_len > strlen(local) || (c->name_len && memcmp(c->name, local, c->name_len) != 0)) {
         g_autofree char *shown = g_utf8_make_valid((char *)c->name, MIN(c->name_len, 64));
 
         error_setg(errp, "The source is machine type '%s', this is '%s'", shown, local);

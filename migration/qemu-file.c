@@ -493,7 +493,9 @@ bool qemu_get_buffer(QEMUFile *f, void *buf, size_t len)
             break;
         }
     }
-    memset(dest, 0, len);
+    if (len) {
+        memset(dest, 0, len);
+    }
     return qemu_file_ok(f);
 }
 
@@ -522,7 +524,9 @@ bool qemu_get_buffer_into(QEMUFile *f, void *host, size_t len)
         f->pos = 0;
         f->end = got - n;
     }
-    memset(dest, 0, len);
+    if (len) {
+        memset(dest, 0, len);
+    }
     return qemu_file_ok(f);
 }
 

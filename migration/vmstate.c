@@ -77,7 +77,8 @@ static Elements find_elements(const VMStateField *field, void *opaque)
 
 static void *element_at(const VMStateField *field, const Elements *e, uint64_t i)
 {
-    uint8_t *p = e->base + i * e->size;
+    /* A buffer of no bytes may be nowhere. */
+    uint8_t *p = e->size ? e->base + i * e->size : e->base;
 
     return field->flags & VMS_ARRAY_OF_POINTER ? *(void **)p : p;
 }

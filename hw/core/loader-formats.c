@@ -126,8 +126,8 @@ bool uimage_load(Loader *l, const char *path, GBytes *bytes, LoadedImage *out, G
                    p[UIMAGE_TYPE], p[UIMAGE_COMP]);
         return false;
     }
-    if (size > len - UIMAGE_HEADER) {
-        error_setg(errp, "%s: uImage of %u bytes is truncated", path, size);
+    if (size == 0 || size > len - UIMAGE_HEADER) {
+        error_setg(errp, "%s: uImage of %u bytes is %s", path, size, size ? "truncated" : "empty");
         return false;
     }
 

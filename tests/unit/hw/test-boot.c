@@ -329,6 +329,8 @@ static void test_uimage(void)
     board_free(&f);
     image[31] = 1;
     expect_refused(image, sizeof(image), "uncompressed kernel uImage");
+    image[31] = image[15] = 0;
+    expect_refused(image, sizeof(image), "is empty");
     image[31] = 0;
     image[12] = 0xFF;
     expect_refused(image, sizeof(image), "truncated");

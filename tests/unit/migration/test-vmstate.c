@@ -285,6 +285,19 @@ static void test_alloc_is_bounded(void)
     g_assert_null(out.values);
 }
 
+static void test_empty_buffer(void)
+{
+    unsigned long map[2] = {0};
+    Point p = {0};
+    Shapes in = {.ptr = &p, .bits = 65, .map = map};
+    g_autofree char *hex = save_hex(&vmsd_shapes, &in, NULL, NULL);
+
+    g_assert_nonnull(hex);
+    g_assert_true(load_hex(&vmsd_shapes, &in, 0, hex, NULL));
+    g_free(in.values);
+    g_free(in.blob);
+}
+
 /* ---- lists and trees ---- */
 
 typedef struct {
@@ -643,6 +656,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vmstate/equal-codecs", test_equal_codecs);
     g_test_add_func("/vmstate/shapes", test_shapes);
     g_test_add_func("/vmstate/alloc-is-bounded", test_alloc_is_bounded);
+    g_test_add_func("/vmstate/empty-buffer", test_empty_buffer);
     g_test_add_func("/vmstate/lists", test_lists);
     g_test_add_func("/vmstate/lists-hostile", test_lists_hostile);
     g_test_add_func("/vmstate/list-length-is-bounded", test_list_length_is_bounded);
