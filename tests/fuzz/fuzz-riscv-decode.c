@@ -4,7 +4,7 @@
  * that exist, and switching an extension off never makes an instruction out of an illegal one.
  */
 #include "fuzz.h"
-#include "target/riscv/decode.h"
+#include "target/riscv-decode.h"
 
 static void check(uint32_t bits, unsigned exts)
 {
