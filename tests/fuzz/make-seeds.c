@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * make-seeds DIR: valid inputs to start from, made by our own save side: DIR/incoming has whole
- * streams, DIR/board-load every section of the board.
+ * make-seeds DIR: valid inputs to start from. DIR/incoming has whole streams of our own save side,
+ * DIR/wire-* their first bytes, DIR/board-load every section of the board, DIR/boot-image an ELF
+ * file and a uImage.
  */
+#include <elf.h>
 #include <glib/gstdio.h>
 #include "every-kind.h"
 #include "fake-vm.h"
@@ -46,6 +48,9 @@ static void whole_streams(const char *dir)
         }
         g_assert_true(migration_save_snapshot(vm->m, IO_CHANNEL(out), NULL));
         write_seed(dir, "incoming", name, &way, 1, io_channel_buffer_bytes(out));
+        g_byte_array_set_size(io_channel_buffer_bytes(out), 400);
+        write_seed(dir, "wire-ram", name, NULL, 0, io_channel_buffer_bytes(out));
+        write_seed(dir, "wire-stream", name, "", 1, io_channel_buffer_bytes(out));
         every_kind_free(every, migration_savevm(vm->m));
         fake_vm_free(vm);
     }
@@ -72,12 +77,43 @@ static void board_sections(const char *dir, bool modern)
     }
 }
 
+static void boot_images(const char *dir)
+{
+    static const uint8_t uimage[72] = {0x27, 0x05,        0x19, 0x56,     [15] = 8, [16] = 0x80,
+                                       0x05, [20] = 0x80, 0x05, [30] = 2, [64] = 1};
+    struct {
+        Elf64_Ehdr eh;
+        Elf64_Phdr ph[2];
+        uint8_t text[16];
+    } elf = {
+        .eh = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+               .e_type = ET_EXEC,
+               .e_machine = GUINT16_TO_LE(EM_RISCV),
+               .e_entry = GUINT64_TO_LE(0x80000000),
+               .e_phoff = GUINT64_TO_LE(sizeof(Elf64_Ehdr)),
+               .e_phentsize = GUINT16_TO_LE(sizeof(Elf64_Phdr)),
+               .e_phnum = GUINT16_TO_LE(2)},
+    };
+    g_autoptr(GByteArray) none = g_byte_array_new();
+
+    for (unsigned i = 0; i < 2; i++) {
+        elf.ph[i] = (Elf64_Phdr){.p_type = GUINT32_TO_LE(PT_LOAD),
+                                 .p_offset = GUINT64_TO_LE(offsetof(typeof(elf), text)),
+                                 .p_paddr = GUINT64_TO_LE(0x80000000 + i * 0x1000),
+                                 .p_filesz = GUINT64_TO_LE(sizeof(elf.text)),
+                                 .p_memsz = GUINT64_TO_LE(64)};
+    }
+    write_seed(dir, "boot-image", "elf", &elf, sizeof(elf), none);
+    write_seed(dir, "boot-image", "uimage", uimage, sizeof(uimage), none);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
         g_printerr("usage: make-seeds DIR\n");
         return 2;
     }
+    boot_images(argv[1]);
     board_sections(argv[1], false);
     board_sections(argv[1], true);
     whole_streams(argv[1]);
