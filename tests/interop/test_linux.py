@@ -18,8 +18,11 @@ REPORT = r"godwit-linux: ok pass=(\d+) gap_ms=(\d+) disk=(\d+) net=(\d+) harts=(
 @pytest.fixture(scope="session")
 def linux() -> list[str]:
     """Arguments that boot the Linux test guest."""
-    out = subprocess.run([ROOT / "tests" / "guest" / "linux" / "build"], check=True,
-                         stdout=subprocess.PIPE, text=True).stdout.strip()
+    build = subprocess.run([ROOT / "tests" / "guest" / "linux" / "build"], stdin=subprocess.DEVNULL,
+                           capture_output=True, text=True)
+    if build.returncode:
+        pytest.fail(f"the Linux guest cannot be built: {build.stderr.strip()}", pytrace=False)
+    out = build.stdout.strip()
     return ["-kernel", f"{out}/Image", "-initrd", f"{out}/initrd"]
 
 
