@@ -268,7 +268,7 @@ typedef struct {
     uint64_t bytes;
 } LoadPace;
 
-static void note_pace(const LoadContext *c, LoadPace *last, int64_t item_us)
+static void note_pace(const LoadContext *c, LoadPace *last, int64_t item_us, int64_t window_us)
 {
     Recorder *r = c->m->destination_record;
     int64_t now = g_get_monotonic_time();
@@ -277,7 +277,7 @@ static void note_pace(const LoadContext *c, LoadPace *last, int64_t item_us)
     if (now - item_us >= STALL_US) {
         recorder_stall(r, bytes, now - item_us);
     }
-    if (now - last->time_us >= SAMPLE_US) {
+    if (now - last->time_us >= window_us) {
         recorder_sample(r, bytes, RECORDER_UNKNOWN,
                         (bytes - last->bytes) * 8.0 / (now - last->time_us));
         *last = (LoadPace){now, bytes};
@@ -299,6 +299,7 @@ bool loadvm_items(const LoadContext *c, GError **errp)
         }
         switch (item.type) {
         case STREAM_EOF:
+            note_pace(c, &pace, start, 1); /* what the last window has seen so far */
             return end_is_credible(c, offset, errp);
         case STREAM_SECTION_START:
         case STREAM_SECTION_FULL:
@@ -320,7 +321,7 @@ bool loadvm_items(const LoadContext *c, GError **errp)
         if (!ok) {
             return false;
         }
-        note_pace(c, &pace, start);
+        note_pace(c, &pace, start, SAMPLE_US);
     }
 }
 

@@ -28,11 +28,13 @@ void qmp_getfd(QmpCall *call, const QmpArgs_getfd *args, GError **errp)
 void qmp_closefd(QmpCall *call, const QmpArgs_closefd *args, GError **errp)
 {
     MonitorHub *hub = call->opaque;
-    int fd = fd_store_take(hub->fds, args->fdname, errp);
+    int fd = fd_store_take(hub->fds, args->fdname, NULL);
 
-    if (fd >= 0) {
-        close(fd);
+    if (fd < 0) {
+        error_setg(errp, "File descriptor named '%s' not found", args->fdname);
+        return;
     }
+    close(fd);
 }
 
 AddfdInfo *qmp_add_fd(QmpCall *call, const QmpArgs_add_fd *args, GError **errp)

@@ -74,7 +74,7 @@ int fd_store_take(FdStore *s, const char *name, GError **errp)
 
     g_mutex_unlock(&s->lock);
     if (!found) {
-        error_setg(errp, "File descriptor named '%s' not found", name);
+        error_setg(errp, "File descriptor named '%s' has not been found", name);
         return -1;
     }
     return GPOINTER_TO_INT(value);
