@@ -204,7 +204,7 @@ static void test_named_fds(void)
     g_assert_cmpint(fd_store_take(s, "a", &err), ==, second);
     g_assert_true(is_open(second));
     g_assert_cmpint(fd_store_take(s, "a", &err), ==, -1);
-    g_assert_cmpstr(err->message, ==, "File descriptor named 'a' not found");
+    g_assert_cmpstr(err->message, ==, "File descriptor named 'a' has not been found");
     g_clear_error(&err);
     g_assert_false(fd_store_put(s, "1a", third, &err));
     g_assert_cmpstr(err->message, ==,
