@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Random bare-metal programs whose results two emulators must agree on.
 
-A payload is a harness (isa_harness.S) and a list of cases. A case is some code, the privilege level and page table it
-runs with, and all registers at its start; it ends with ECALL. The harness prints one line per case: a hash of all
+A payload is a harness (isa_harness.S) and a list of cases. A case is some code, the privilege level and page
+table it runs with, and all registers at its start; it ends with ECALL. The harness prints one line per case: a hash of all
 registers, fcsr, every trap on the way, a window of memory and the page table. Cases do not influence each other.
 
 What the architecture leaves open, and what the peer does against it, is not generated:
 * memory accesses use a base register that is known to point into the window, or (aligned) to where nothing is;
-* AMO, LR and SC only in the window, and there are two harts, one of them parked: with a single hart the peer does an AMO
-  as a load and a store and reports the causes of a load;
+* AMO, LR and SC only in the window, and there are two harts, one of them parked: with a single hart the peer
+  does an AMO as a load and a store and reports the causes of a load;
 * no CTZW: of a zero word the peer counts into the upper half;
 * mstatus.FS is Off or Dirty: the peer forgets Dirty when an instruction with an integer result sets a flag;
 * the window holds no code; counters are not read; self-modification is always followed by FENCE.I.
@@ -34,10 +34,10 @@ SUM, MXR = 1 << 18, 1 << 19
 M64 = 2 ** 64 - 1
 
 FUNCT7 = [0, 0, 0, 1, 1, 4, 5, 0x10, 0x14, 0x20, 0x20, 0x24, 0x30, 0x34, 0x35]
-F64 = [0, 1 << 63, 0x7ff0 << 48, 0xfff0 << 48, 0x7ff8 << 48, (0x7ff0 << 48) + 1, 1, (1 << 52) - 1, 1 << 52, 0x3ff0 << 48,
-       (0x7ff0 << 48) - 1, 0x43e0 << 48, 0xc3e0 << 48, 0x41dfffffffc00000]
-F32 = [0, 1 << 31, 0x7f8 << 20, 0xff8 << 20, 0x7fc << 20, 0x7f800001, 1, 0x007fffff, 0x008 << 20, 0x3f8 << 20, 0x7f7fffff,
-       0x4f0 << 20, 0xcf0 << 20, 0x5f0 << 20]
+F64 = [0, 1 << 63, 0x7ff0 << 48, 0xfff0 << 48, 0x7ff8 << 48, (0x7ff0 << 48) + 1, 1, (1 << 52) - 1, 1 << 52,
+       0x3ff0 << 48, (0x7ff0 << 48) - 1, 0x43e0 << 48, 0xc3e0 << 48, 0x41dfffffffc00000]
+F32 = [0, 1 << 31, 0x7f8 << 20, 0xff8 << 20, 0x7fc << 20, 0x7f800001, 1, 0x007fffff, 0x008 << 20, 0x3f8 << 20,
+       0x7f7fffff, 0x4f0 << 20, 0xcf0 << 20, 0x5f0 << 20]
 INTS = [0, 1, M64, M64 - 1, M64 - 2, 1 << 63, (1 << 63) - 1, 0xffffffff, 0x80000000, 0x7fffffff, 0xffffffff80000000]
 NOWHERE = [0, 8, 0x800, 1 << 63, M64 - 7, 0x0123456789abcd00, 0xffffffc000000000, 1 << 39, 1 << 56]
 
@@ -121,8 +121,8 @@ class Words:
                 return word
 
     def arithmetic(self) -> int:
-        kinds: list[Callable[[], int]] = [self.op, self.op, self.op, self.immediate, self.immediate, self.shift, self.lui,
-                                          self.fp, self.fp, self.fma, self.fcsr, self.fence, self.anything]
+        kinds: list[Callable[[], int]] = [self.op, self.op, self.op, self.immediate, self.immediate, self.shift,
+                                          self.lui, self.fp, self.fp, self.fma, self.fcsr, self.fence, self.anything]
         while True:
             word = self.rng.choice(kinds)()
             if word & CTZW_MASK != CTZW:
@@ -132,12 +132,12 @@ class Words:
 class Straight:
     """Code without jumps; knows at each point which registers point where."""
 
-    def __init__(self, rng: random.Random, pointers: set[int], nowhere: set[int], privileged: bool) -> None:
+    def __init__(self, rng: random.Random, pointers: set[int], nowhere: set[int], below_m: bool) -> None:
         self.rng = rng
         self.words = Words(rng, list(range(32)))
         self.pointers = pointers
         self.nowhere = nowhere
-        self.privileged = privileged
+        self.below_m = below_m
         self.lines: list[str] = []
 
     def put32(self, word: int) -> None:
@@ -184,7 +184,8 @@ class Straight:
         if self.nowhere and rng.random() < .1:
             base, offset = rng.choice(sorted(self.nowhere)), rng.randrange(-8, 8) * 8
         elif self.pointers:
-            base, offset = rng.choice(sorted(self.pointers)), rng.choice([rng.randrange(-64, 64), rng.randrange(-8, 8) * 8])
+            base = rng.choice(sorted(self.pointers))
+            offset = rng.choice([rng.randrange(-64, 64), rng.randrange(-8, 8) * 8])
         else:
             self.arithmetic()
             return
@@ -204,7 +205,8 @@ class Straight:
         if not self.pointers:
             self.arithmetic()
             return
-        base, source, rd = rng.choice(sorted(self.pointers)), rng.randrange(32), rng.choice([0, 5, 7, rng.randrange(32)])
+        base, source = rng.choice(sorted(self.pointers)), rng.randrange(32)
+        rd = rng.choice([0, 5, 7, rng.randrange(32)])
         width = rng.choice([2, 3])
         order = rng.randrange(4)
 
@@ -220,9 +222,9 @@ class Straight:
         amo(f5, rng.choice([0, 0, 0, source]) if f5 == 2 else source, rng.choice([2, 3, 2, 3, rng.randrange(8)]), rd)
 
     def special(self) -> None:
-        """Traps in every mode or in the lower ones; SFENCE.VMA is harmless where it is allowed."""
-        self.put32(self.rng.choice([0x00100073, 0x12000073, 0x30200073 if self.privileged else 0x12000073,
-                                    0x34002073 if self.privileged else 0x00100073]))
+        """Instructions that trap here; SFENCE.VMA is harmless where it is allowed."""
+        self.put32(self.rng.choice([0x00100073, 0x12000073, 0x30200073 if self.below_m else 0x12000073,
+                                    0x34002073 if self.below_m else 0x00100073]))
 
     def code(self) -> list[str]:
         rng = self.rng
@@ -305,7 +307,8 @@ class Flow:
         return f"{self.name}_{self.labels}"
 
     def reg(self) -> str:
-        return f"x{self.rng.choice(self.words.targets)}"
+        """A register, mostly one of a few so that neighbours depend on each other."""
+        return f"x{self.rng.choice(self.words.targets)}" if self.rng.random() < .3 else f"a{self.rng.randrange(4)}"
 
     def arithmetic(self, depth: int, times: int) -> int:
         n = self.rng.randrange(1, 7)
@@ -319,6 +322,20 @@ class Flow:
                                       f"c.srli {a},{self.rng.randrange(1, 64)}", f"c.addw {a},{b}"]))
         return 2 * n
 
+    def compiled(self, depth: int, times: int) -> int:
+        """What compilers emit most, whose frequent neighbours run as one operation."""
+        rng, n = self.rng, self.rng.randrange(2, 9)
+        for _ in range(n):
+            a, b, c, spot = self.reg(), self.reg(), self.reg(), 8 * rng.randrange(32)
+            self.put(rng.choice([f"addi {a},{b},{rng.randrange(-64, 64)}", f"add {a},{b},{c}", f"mv {a},{b}",
+                                 f"li {a},{rng.randrange(-2048, 2048)}", f"slli {a},{b},{rng.randrange(1, 64)}",
+                                 f"xor {a},{b},{c}", f"mul {a},{b},{c}", f"addiw {a},{b},{rng.randrange(-64, 64)}",
+                                 f"andi {a},{b},{rng.randrange(16)}", f"srli {a},{b},{rng.randrange(1, 64)}",
+                                 f"srliw {a},{b},{rng.randrange(1, 32)}", f"ld {a},{spot}(gp)", f"lw {a},{spot}(gp)",
+                                 f"lbu {a},{spot}(gp)", f"sd {a},{spot}(gp)", f"sw {a},{spot}(gp)", f"sb {a},{spot}(gp)",
+                                 f"li {a},{rng.getrandbits(32)}", f"lla {a},{self.name}\n\tsub {a},{a},gp"]))
+        return n
+
     def memory(self, depth: int, times: int) -> int:
         for _ in range(n := self.rng.randrange(1, 4)):
             self.put(f"{self.rng.choice(['ld', 'lw', 'lwu', 'lh', 'lhu', 'lb', 'lbu', 'sd', 'sd', 'sw', 'sh', 'sb'])} "
@@ -327,7 +344,8 @@ class Flow:
 
     def branch(self, depth: int, times: int) -> int:
         other, end = self.label(), self.label()
-        self.put(f"{self.rng.choice(['beq', 'bne', 'blt', 'bge', 'bltu', 'bgeu'])} {self.reg()},{self.reg()},{other}")
+        right = "zero" if self.rng.random() < .3 else self.reg()
+        self.put(f"{self.rng.choice(['beq', 'bne', 'blt', 'bge', 'bltu', 'bgeu'])} {self.reg()},{right},{other}")
         cost = self.body(depth + 1, times)
         if self.rng.random() < .5:
             self.put(f"j {end}")
@@ -401,7 +419,7 @@ class Flow:
         return 1
 
     def body(self, depth: int, times: int) -> int:
-        simple = [self.arithmetic] * 6 + [self.memory] * 3 + [self.patch] * (times < 200) + [self.call]
+        simple = [self.arithmetic] * 3 + [self.compiled] * 5 + [self.memory] * 3 + [self.patch] * (times < 200) + [self.call]
         nested = [self.branch] * 3 + [self.loop] * 2 * (times < 500) + [self.switch]
         rare = [self.call_nowhere] * (times < 50) + [self.page_end]
         cost = 0
@@ -444,7 +462,7 @@ def generate(kind: str, seed: int, cases: int) -> str:
         case = Case(rng, name, mode, paged=mode != "M")
         case.scatter_pointers(rng)
         table.append(case)
-        code += [f"{name}:", *Straight(rng, set(case.pointers), set(case.nowhere), mode == "U").code(), "\tecall"]
+        code += [f"{name}:", *Straight(rng, set(case.pointers), set(case.nowhere), mode != "M").code(), "\tecall"]
     harness = pathlib.Path(__file__).with_name("isa_harness.S").read_text()
     return "\n".join([harness, "\t.text", *code, "\t.data", "\t.balign 8", "cases:", *[c.text() for c in table],
                       "\t.dword 0", ""])
