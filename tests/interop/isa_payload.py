@@ -400,7 +400,7 @@ class Flow:
         """Give an instruction another immediate, here or in any function; it may be the very next one."""
         if not self.slots or self.rng.random() < .4:
             self.slot()
-        value, word = self.reg(), self.reg()
+        value, word = self.rng.sample(["a0", "a1", "a2", "a3", "t1", "t2", "t3"], 2)
         self.put(f"andi {value},{value},63", f"slli {value},{value},20", f"lla x4,{self.rng.choice(self.slots)}",
                  f"lw {word},0(x4)", f"xor {value},{value},{word}", f"sw {value},0(x4)", "fence.i")
         if self.rng.random() < .5:
