@@ -5,6 +5,7 @@ Everything a VM makes lives in one temporary directory and ends with it.
 """
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import pathlib
@@ -26,6 +27,14 @@ BINARIES = {
     "stock": shutil.which("qemu-system-riscv64") or "qemu-system-riscv64",
 }
 GUESTS = BUILD / "tests" / "guest"
+
+
+_libc = ctypes.CDLL(None)
+
+
+def die_with_parent() -> None:
+    """In the child, before exec: no emulator outlives a test run that was killed (PR_SET_PDEATHSIG)."""
+    _libc.prctl(1, signal.SIGKILL)
 
 
 class QMPError(Exception):
@@ -181,7 +190,7 @@ class VM:
         self.argv = argv
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            pass_fds=pass_fds,
+                                            pass_fds=pass_fds, preexec_fn=die_with_parent,
                                             env={**os.environ, **env} if env else None)
         try:
             if serial:
