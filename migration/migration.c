@@ -314,6 +314,17 @@ static void schedule_finish(MigrationState *s)
     g_source_attach(s->finish, NULL);
 }
 
+/* A cancel that came after the offer has not touched the status yet. */
+static bool is_cancelled(MigrationState *s)
+{
+    bool cancelled;
+
+    g_mutex_lock(&s->lock);
+    cancelled = s->cancelled;
+    g_mutex_unlock(&s->lock);
+    return cancelled;
+}
+
 static gpointer migration_thread(gpointer opaque)
 {
     MigrationState *s = opaque;
@@ -321,7 +332,7 @@ static gpointer migration_thread(gpointer opaque)
 
     if (!migrate_guest(s, &err)) {
         migration_fail(s, err);
-        leave_work(s, MIGRATION_STATUS_FAILING);
+        leave_work(s, is_cancelled(s) ? MIGRATION_STATUS_CANCELLING : MIGRATION_STATUS_FAILING);
     }
     switchover_settle_guest(s);
     stats_finish(s);
@@ -430,15 +441,37 @@ bool outgoing_start(MigrationState *s, const MigrationTransport *t, GError **err
     return true;
 }
 
+/*
+ * Note the wish. True if the guest is offered: the destination may be taking it right now, and
+ * cutting the line would lose its answer and leave both with the guest. offer_guest() looks at the
+ * wish and makes the offer under the same lock, so exactly one of the two comes first.
+ */
+static bool note_cancel(MigrationState *s)
+{
+    bool offered;
+
+    g_mutex_lock(&s->lock);
+    s->cancelled = true;
+    offered = s->eof_sent && s->return_path;
+    g_cond_broadcast(&s->wake);
+    g_mutex_unlock(&s->lock);
+    return offered;
+}
+
 void outgoing_cancel(MigrationState *s)
 {
+    if (!outgoing_is_running(s)) {
+        return;
+    }
+    if (note_cancel(s)) {
+        /* Only our direction ends; switchover.c goes on listening for the verdict, for a bounded
+         * time. */
+        io_channel_shutdown(qemu_file_channel(s->file), IO_SHUTDOWN_WRITE);
+        return;
+    }
     if (!leave_work(s, MIGRATION_STATUS_CANCELLING)) {
         return;
     }
-    g_mutex_lock(&s->lock);
-    s->cancelled = true;
-    g_cond_broadcast(&s->wake);
-    g_mutex_unlock(&s->lock);
     if (s->connection) {
         transport_connection_cancel(g_steal_pointer(&s->connection));
         stats_finish(s);

@@ -76,7 +76,8 @@ bool outgoing_set_status(MigrationState *s, MigrationStatus from, MigrationStatu
 bool outgoing_start(MigrationState *s, const MigrationTransport *t, GError **errp);
 /* The channel is open: go, or fail for want of a thread; @s is in status setup. */
 void outgoing_run_on(MigrationState *s, QIOChannel *ioc);
-/* Stop as soon as possible; any state. Main thread, big lock. */
+/* Stop as soon as possible; any state. A guest that is already offered is only taken back when the
+ * destination does not answer for a second. Main thread, big lock. */
 void outgoing_cancel(MigrationState *s);
 /* Leave pre-switchover. */
 void outgoing_continue(MigrationState *s);

@@ -192,15 +192,15 @@ static bool release_images(MigrationState *s, GError **errp)
     return true;
 }
 
-/* From here on the destination may take the guest. */
+/* From here on the destination may take the guest; under one lock with note_cancel(). */
 static bool offer_guest(MigrationState *s, GError **errp)
 {
-    if (migration_interrupted(s, errp)) {
-        return false;
-    }
     g_mutex_lock(&s->lock);
-    s->eof_sent = true;
+    s->eof_sent = !s->cancelled && !s->error;
     g_mutex_unlock(&s->lock);
+    if (!s->eof_sent) {
+        return !migration_interrupted(s, errp);
+    }
     qemu_put_byte(s->file, STREAM_EOF);
     if (!qemu_fflush(s->file)) {
         qemu_file_check(s->file, errp);
@@ -248,21 +248,35 @@ bool switchover_send_description(MigrationState *s, const VMDescWriter *desc)
 
 /* ---- whose guest ---- */
 
+/* How long a cancelled source still listens for the answer to its offer. */
+#define CANCEL_PATIENCE_US (1 * G_TIME_SPAN_SECOND)
+
 static bool await_verdict(MigrationState *s, GError **errp)
 {
+    int64_t end = 0;
     bool accepted;
 
     g_mutex_lock(&s->lock);
     while (!s->peer_done) {
-        g_cond_wait(&s->wake,
-                    &s->lock); /* a cancel shuts the channel down, which ends the peer too */
+        if (!s->cancelled) {
+            g_cond_wait(&s->wake, &s->lock);
+            continue;
+        }
+        end = end ? end : g_get_monotonic_time() + CANCEL_PATIENCE_US;
+        if (!g_cond_wait_until(&s->wake, &s->lock, end)) {
+            break;
+        }
     }
     accepted = s->peer_accepted;
     g_mutex_unlock(&s->lock);
-    if (!accepted && !migration_interrupted(s, errp)) {
+    if (accepted) {
+        return true;
+    }
+    qemu_file_shutdown(s->file); /* an answer that comes now is too late */
+    if (!migration_interrupted(s, errp)) {
         error_setg(errp, "The destination did not take the guest");
     }
-    return accepted;
+    return false;
 }
 
 static void commit(MigrationState *s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 import signal
 import socket
+import struct
 import time
 
 import pytest
@@ -258,6 +259,32 @@ def test_cancel_exec_that_never_reads(make_vm):
     src.cmd("migrate_cancel")
     src.wait_migration("cancelled", timeout=10)
     still_works(make_vm, src)
+
+
+@pytest.mark.parametrize("answer", [0, 1, None], ids=["accepts", "refuses", "silent"])
+def test_cancel_after_the_offer(make_vm, answer):
+    """The destination has the whole stream when the cancel comes: its answer decides who owns the guest, and only
+    silence leaves it here."""
+    src = source(make_vm)
+    src.caps(return_path=True)
+    listener = socket.create_server(("127.0.0.1", 0))
+    src.cmd("migrate-set-parameters", max_bandwidth=10 ** 10, downtime_limit=2000)
+    src.cmd("migrate", uri=f"tcp:127.0.0.1:{listener.getsockname()[1]}")
+    peer, _ = listener.accept()
+    peer.settimeout(1)
+    try:  # a destination that reads everything and thinks about it
+        while peer.recv(1 << 20):
+            pass
+    except TimeoutError:
+        pass
+    assert src.cmd("query-migrate")["status"] == "device"
+    src.cmd("migrate_cancel")
+    if answer is not None:
+        peer.sendall(struct.pack(">HHI", 1, 4, answer))
+    src.wait_migration("completed" if answer == 0 else "cancelled", timeout=10)
+    src.wait_status("postmigrate" if answer == 0 else "running")
+    peer.close()
+    listener.close()
 
 
 # ---- rules of the commands ----

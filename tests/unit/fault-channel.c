@@ -5,6 +5,7 @@
 typedef struct {
     FaultPlan plan;
     uint64_t pos;
+    bool shut;
 } Direction;
 
 #define TYPE_FAULT_CHANNEL (fault_channel_get_type())
@@ -16,7 +17,7 @@ struct _FaultChannel {
     GMutex lock; /* everything below */
     GCond changed;
     Direction read, write;
-    bool resumed, shut, cut, blocking;
+    bool resumed, cut, blocking;
     bool faulted; /* some transfer got to a stall or cut */
 };
 
@@ -41,7 +42,7 @@ QIOChannel *fault_channel_new(QIOChannel *base, const FaultPlan *read, const Fau
 
 static bool is_stalled(const FaultChannel *f, const Direction *d)
 {
-    return d->pos >= d->plan.stall_at && !f->resumed && !f->shut;
+    return d->pos >= d->plan.stall_at && !f->resumed && !d->shut;
 }
 
 static void report_fault(FaultChannel *f)
@@ -71,7 +72,7 @@ static ssize_t allowance(FaultChannel *f, Direction *d)
         f->cut = true;
         report_fault(f);
     }
-    if (f->shut || f->cut) {
+    if (d->shut || f->cut) {
         allow = 0;
     } else if (allow > 0) {
         allow = MIN((uint64_t)allow, p->cut_at - d->pos);
@@ -83,7 +84,7 @@ static ssize_t allowance(FaultChannel *f, Direction *d)
         }
     }
     g_mutex_unlock(&f->lock);
-    if (allow == 0) {
+    if (f->cut) {
         io_channel_shutdown(f->base, IO_SHUTDOWN_BOTH);
     }
     return allow;
@@ -221,7 +222,8 @@ static void fault_shutdown(QIOChannel *ioc, IOShutdown how)
     FaultChannel *f = FAULT_CHANNEL(ioc);
 
     g_mutex_lock(&f->lock);
-    f->shut = true;
+    f->read.shut |= (how & IO_SHUTDOWN_READ) != 0;
+    f->write.shut |= (how & IO_SHUTDOWN_WRITE) != 0;
     g_cond_broadcast(&f->changed);
     g_mutex_unlock(&f->lock);
     io_channel_shutdown(f->base, how);
