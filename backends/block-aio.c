@@ -29,14 +29,31 @@ struct BlockAio {
     unsigned in_flight; /* submitted, callback not yet run; big lock */
     GMutex lock;
     GCond finished;
+    BlockRequest *todo, **todo_tail; /* lock */
     BlockRequest *done, **done_tail; /* lock */
+    unsigned busy;                   /* pushed, its worker not yet out of perform(); lock */
 };
+
+/* The pool only wakes workers; requests change hands under our lock. */
+static BlockRequest *take_todo(BlockAio *aio)
+{
+    BlockRequest *req;
+
+    g_mutex_lock(&aio->lock);
+    req = aio->todo;
+    aio->todo = req->next;
+    if (!aio->todo) {
+        aio->todo_tail = &aio->todo;
+    }
+    req->next = NULL;
+    g_mutex_unlock(&aio->lock);
+    return req;
+}
 
 static void perform(gpointer data, gpointer opaque)
 {
-    BlockRequest *req = data;
     BlockAio *aio = opaque;
-    bool first;
+    BlockRequest *req = take_todo(aio);
 
     switch (req->op) {
     case AIO_READ:
@@ -54,14 +71,14 @@ static void perform(gpointer data, gpointer opaque)
         break;
     }
     g_mutex_lock(&aio->lock);
-    first = !aio->done;
-    *aio->done_tail = req;
-    aio->done_tail = &req->next;
-    g_cond_signal(&aio->finished);
-    g_mutex_unlock(&aio->lock);
-    if (first) {
+    if (!aio->done) {
         g_source_set_ready_time(aio->source, 0);
     }
+    *aio->done_tail = req;
+    aio->done_tail = &req->next;
+    aio->busy--;
+    g_cond_broadcast(&aio->finished);
+    g_mutex_unlock(&aio->lock);
 }
 
 static BlockRequest *take_done(BlockAio *aio, bool wait)
@@ -107,6 +124,7 @@ BlockAio *block_aio_new(void)
 
     g_mutex_init(&aio->lock);
     g_cond_init(&aio->finished);
+    aio->todo_tail = &aio->todo;
     aio->done_tail = &aio->done;
     aio->pool = g_thread_pool_new(perform, aio, MAX_WORKERS, FALSE, NULL);
     aio->source = g_source_new(&source_funcs, sizeof(GSource));
@@ -126,6 +144,11 @@ void block_aio_drain(BlockAio *aio)
 void block_aio_free(BlockAio *aio)
 {
     block_aio_drain(aio);
+    g_mutex_lock(&aio->lock);
+    while (aio->busy) {
+        g_cond_wait(&aio->finished, &aio->lock);
+    }
+    g_mutex_unlock(&aio->lock);
     g_thread_pool_free(aio->pool, FALSE, TRUE);
     g_source_destroy(aio->source);
     g_source_unref(aio->source);
@@ -151,7 +174,12 @@ static void submit(BlockBackend *blk, AioOp op, uint64_t offset, uint64_t len,
         .opaque = opaque,
     };
     aio->in_flight++;
-    g_thread_pool_push(aio->pool, req, NULL);
+    g_mutex_lock(&aio->lock);
+    *aio->todo_tail = req;
+    aio->todo_tail = &req->next;
+    aio->busy++;
+    g_mutex_unlock(&aio->lock);
+    g_thread_pool_push(aio->pool, aio, NULL);
 }
 
 void block_aio_readv(BlockBackend *blk, uint64_t offset, const struct iovec *iov, unsigned n,

@@ -57,6 +57,7 @@ static ssize_t allowance(FaultChannel *f, Direction *d)
 {
     const FaultPlan *p = &d->plan;
     ssize_t allow = SSIZE_MAX;
+    bool cut;
 
     g_mutex_lock(&f->lock);
     if (is_stalled(f, d)) {
@@ -72,7 +73,8 @@ static ssize_t allowance(FaultChannel *f, Direction *d)
         f->cut = true;
         report_fault(f);
     }
-    if (d->shut || f->cut) {
+    cut = f->cut;
+    if (d->shut || cut) {
         allow = 0;
     } else if (allow > 0) {
         allow = MIN((uint64_t)allow, p->cut_at - d->pos);
@@ -84,7 +86,7 @@ static ssize_t allowance(FaultChannel *f, Direction *d)
         }
     }
     g_mutex_unlock(&f->lock);
-    if (f->cut) {
+    if (cut) {
         io_channel_shutdown(f->base, IO_SHUTDOWN_BOTH);
     }
     return allow;

@@ -207,13 +207,14 @@ static void test_zero_and_discard(Fixture *f, gconstpointer data)
 
 static void test_drain(Fixture *f, gconstpointer data)
 {
-    uint8_t buf[512];
-    struct iovec iov = {buf, sizeof(buf)};
+    static uint8_t buf[100][512];
+    struct iovec iov[100];
     Done d = {0};
 
     add(f, "{'driver':'file','node-name':'a','filename':'%s'}", false);
     for (unsigned i = 0; i < 100; i++) {
-        block_aio_readv(block_find(f->list, "a"), i * 512, &iov, 1, done_cb, &d);
+        iov[i] = (struct iovec){buf[i], sizeof(buf[i])};
+        block_aio_readv(block_find(f->list, "a"), i * 512, &iov[i], 1, done_cb, &d);
     }
     block_drain_all(f->list);
     g_assert_cmpint(d.calls, ==, 100);
