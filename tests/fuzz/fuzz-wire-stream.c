@@ -92,7 +92,7 @@ static void reader(const uint8_t *data, size_t size)
     unsigned done = 0;
 
     g_byte_array_append(io_channel_buffer_bytes(ioc), data, size);
-    return_path_reader_join(return_path_reader_start(IO_CHANNEL(ioc), &events, &done));
+    return_path_reader_join(return_path_reader_start(IO_CHANNEL(ioc), &events, &done, NULL));
     g_assert_cmpuint(done, ==, 1);
 }
 
