@@ -10,6 +10,7 @@
  * here still leaves it the guest), take the images, run.
  */
 #include "migration/incoming.h"
+#include "migration/channels.h"
 #include "migration/loadvm.h"
 #include "migration/return-path.h"
 #include "qapi-events-migration.h"
@@ -25,7 +26,8 @@ struct MigrationIncomingState {
 
     /* Main thread. */
     TransportListener *listener;
-    GPtrArray *addresses; /* of SocketAddress, while listening */
+    IncomingChannels *channels; /* while listening */
+    GPtrArray *addresses;       /* of SocketAddress, while listening */
     bool exit_on_error;
     GThread *thread;
     GSource *finish; /* the scheduled end */
@@ -74,6 +76,31 @@ static void fail(MigrationIncomingState *mis, GError *err)
         mis->error = err;
     }
     g_mutex_unlock(&mis->lock);
+}
+
+/* Nothing has failed, on whatever channel. */
+static bool may_go_on(MigrationIncomingState *mis, GError **errp)
+{
+    GError *err;
+
+    g_mutex_lock(&mis->lock);
+    err = mis->error ? g_error_copy(mis->error) : NULL;
+    g_mutex_unlock(&mis->lock);
+    if (err) {
+        g_propagate_error(errp, err);
+    }
+    return !err;
+}
+
+/* What failed first, there is something; the caller frees it. */
+static char *first_error(MigrationIncomingState *mis)
+{
+    char *text;
+
+    g_mutex_lock(&mis->lock);
+    text = g_strdup(mis->error->message);
+    g_mutex_unlock(&mis->lock);
+    return text;
 }
 
 /* ---- commands of the source ---- */
@@ -141,6 +168,9 @@ static bool take_guest(MigrationIncomingState *mis, GError **errp)
     RunState state;
 
     BQL_LOCK_GUARD();
+    if (!may_go_on(mis, errp)) {
+        return false;
+    }
     if (mis->return_path && !return_path_accept(mis->return_path, errp)) {
         return false;
     }
@@ -161,6 +191,14 @@ static bool take_guest(MigrationIncomingState *mis, GError **errp)
 
 static gboolean finish_in_main_loop(gpointer opaque);
 
+/* The last act of the incoming thread, or of whoever failed before there was one. */
+static void schedule_finish(MigrationIncomingState *mis)
+{
+    g_source_set_priority(mis->finish, G_PRIORITY_HIGH);
+    g_source_set_callback(mis->finish, finish_in_main_loop, mis, NULL);
+    g_source_attach(mis->finish, NULL);
+}
+
 static gpointer incoming_thread(gpointer opaque)
 {
     MigrationIncomingState *mis = opaque;
@@ -179,14 +217,15 @@ static gpointer incoming_thread(gpointer opaque)
             loadvm_trailer(&c);
         }
     } else {
-        if (mis->return_path) {
-            return_path_refuse(mis->return_path, err->message);
-        }
+        g_autofree char *reason = NULL;
+
         fail(mis, err);
+        reason = first_error(mis);
+        if (mis->return_path) {
+            return_path_refuse(mis->return_path, reason);
+        }
     }
-    g_source_set_priority(mis->finish, G_PRIORITY_HIGH);
-    g_source_set_callback(mis->finish, finish_in_main_loop, mis, NULL);
-    g_source_attach(mis->finish, NULL);
+    schedule_finish(mis);
     return NULL;
 }
 
@@ -194,6 +233,7 @@ static gpointer incoming_thread(gpointer opaque)
 
 static void stop_listening(MigrationIncomingState *mis)
 {
+    incoming_channels_free(g_steal_pointer(&mis->channels));
     transport_listener_free(g_steal_pointer(&mis->listener));
     g_clear_pointer(&mis->addresses, g_ptr_array_unref);
 }
@@ -241,30 +281,50 @@ void incoming_shutdown(MigrationIncomingState *mis)
 
 /* ---- listening ---- */
 
+/* How long the next connection of a set may take, and what it has to say first. */
+#define CHANNEL_TIMEOUT_MS 15000
+
 static void accepted(TransportListener *l, QIOChannel *ioc, uint32_t magic, void *opaque)
 {
     MigrationIncomingState *mis = opaque;
 
-    if (mis->file || mis->finished) {
-        warn_report("Extra incoming migration connection; ignoring");
-        io_channel_close(ioc, NULL);
-        g_object_unref(ioc);
-        return;
-    }
-    if (magic && magic != STREAM_MAGIC) {
-        /* Whoever this is, it is not a migration: wait for the one that is, if the transport can.
-         */
-        if (!transport_listener_reject(l, ioc, "Not a migration stream")) {
-            GError *err = NULL;
+    incoming_channels_accept(mis->channels, l, ioc, magic);
+}
 
-            error_setg(&err, "Not a migration stream");
-            fail(mis, err);
-            incoming_finish(mis);
-        }
+static void main_channel(QIOChannel *ioc, void *opaque)
+{
+    incoming_run_on(opaque, ioc);
+    g_object_unref(ioc);
+}
+
+static void channels_failed(GError *err, void *opaque)
+{
+    MigrationIncomingState *mis = opaque;
+
+    if (incoming_status(mis) == MIGRATION_STATUS_COMPLETED) {
+        g_error_free(err); /* too late to matter */
         return;
     }
-    incoming_run_on(mis, ioc);
-    g_object_unref(ioc);
+    fail(mis, err);
+    if (mis->thread) {
+        /* Only its reading ends: the source shall still hear why. */
+        io_channel_shutdown(qemu_file_channel(mis->file), IO_SHUTDOWN_READ);
+    } else {
+        schedule_finish(mis);
+    }
+}
+
+static const IncomingChannelsOps channels_ops = {
+    .main = main_channel,
+    .failed = channels_failed,
+};
+
+static IncomingChannels *expect_channels(MigrationIncomingState *mis)
+{
+    IncomingChannelsConfig config = {.timeout_ms = CHANNEL_TIMEOUT_MS};
+
+    mis->host->ops->uuid(mis->host, config.uuid);
+    return incoming_channels_new(&config, &channels_ops, mis);
 }
 
 void incoming_run_on(MigrationIncomingState *mis, QIOChannel *ioc)
@@ -278,7 +338,7 @@ void incoming_run_on(MigrationIncomingState *mis, QIOChannel *ioc)
     mis->thread = g_thread_try_new("incoming", incoming_thread, mis, &err);
     if (!mis->thread) {
         fail(mis, err);
-        incoming_finish(mis);
+        schedule_finish(mis);
     }
 }
 
@@ -293,6 +353,7 @@ bool incoming_listen(MigrationIncomingState *mis, const MigrationTransport *t, b
         return false;
     }
     mis->exit_on_error = exit_on_error;
+    mis->channels = expect_channels(mis);
     mis->addresses = transport_listener_addresses(mis->listener);
     recorder_note(mis->m->destination_record, transport_name(t));
     set_status(mis, MIGRATION_STATUS_SETUP);
@@ -342,6 +403,7 @@ MigrationIncomingState *incoming_new(Migration *m)
 void incoming_free(MigrationIncomingState *mis)
 {
     if (mis) {
+        g_source_destroy(mis->finish);
         g_source_unref(mis->finish);
         g_clear_error(&mis->error);
         g_mutex_clear(&mis->lock);
