@@ -347,6 +347,9 @@ bool incoming_listen(MigrationIncomingState *mis, const MigrationTransport *t, b
 {
     TransportAcceptor acceptor = {.accept = accepted, .opaque = mis};
 
+    if (!options_check(&mis->m->options, errp)) {
+        return false; /* -global sets them one by one */
+    }
     recorder_restart(mis->m->destination_record);
     mis->listener = transport_listen(t, mis->host, 1, &acceptor, errp);
     if (!mis->listener) {

@@ -128,6 +128,16 @@ char *outgoing_error(MigrationState *s)
 
 /* ---- return path ---- */
 
+uint32_t outgoing_peer_features(MigrationState *s)
+{
+    uint32_t features;
+
+    g_mutex_lock(&s->lock);
+    features = s->peer_features;
+    g_mutex_unlock(&s->lock);
+    return features;
+}
+
 static void peer_pong(void *opaque, uint32_t cookie)
 {
     MigrationState *s = opaque;

@@ -4,15 +4,24 @@
 #include "migration/options.h"
 #include "util/cutils.h"
 
-/* Name of each capability as a property of the "migration" object; its QMP name comes from the
- * schema. */
-static const char *const cap_globals[MIGRATION_CAPABILITY__MAX] = {
-    [MIGRATION_CAPABILITY_EVENTS] = "x-events",
-    [MIGRATION_CAPABILITY_RETURN_PATH] = "x-return-path",
-    [MIGRATION_CAPABILITY_PAUSE_BEFORE_SWITCHOVER] = "x-pause-before-switchover",
-    [MIGRATION_CAPABILITY_LATE_BLOCK_ACTIVATE] = "x-late-block-activate",
-    [MIGRATION_CAPABILITY_VALIDATE_UUID] = "x-validate-uuid",
-    [MIGRATION_CAPABILITY_X_IGNORE_SHARED] = "x-ignore-shared",
+#define CAP(name) (1u << MIGRATION_CAPABILITY_##name)
+
+/* What is known of each capability; its QMP name comes from the schema. A row without a mask or a
+ * flag may be combined with everything and changed at any time but during a migration. */
+typedef struct {
+    const char *global;      /* as a property of the "migration" object */
+    uint32_t requires;       /* CAP() of others that must be on with it, */
+    uint32_t conflicts;      /* that must be off; said once, in either row */
+    bool fixed_by_listening; /* cannot be switched on once -incoming listens */
+} CapRow;
+
+static const CapRow caps[MIGRATION_CAPABILITY__MAX] = {
+    [MIGRATION_CAPABILITY_EVENTS] = {"x-events"},
+    [MIGRATION_CAPABILITY_RETURN_PATH] = {"x-return-path"},
+    [MIGRATION_CAPABILITY_PAUSE_BEFORE_SWITCHOVER] = {"x-pause-before-switchover"},
+    [MIGRATION_CAPABILITY_LATE_BLOCK_ACTIVATE] = {"x-late-block-activate"},
+    [MIGRATION_CAPABILITY_VALIDATE_UUID] = {"x-validate-uuid"},
+    [MIGRATION_CAPABILITY_X_IGNORE_SHARED] = {"x-ignore-shared"},
 };
 
 typedef struct {
@@ -57,13 +66,62 @@ void migration_options_init(MigrationOptions *o)
     }
 }
 
-void options_set_caps(MigrationOptions *o, const GPtrArray *list)
+/* ---- capabilities ---- */
+
+static bool check_cap(const MigrationOptions *o, MigrationCapability cap, GError **errp)
 {
+    for (unsigned other = 0; other < MIGRATION_CAPABILITY__MAX; other++) {
+        uint32_t bit = 1u << other;
+
+        if ((caps[cap].requires & bit) && !o->caps[other]) {
+            error_setg(errp, "Capability '%s' requires capability '%s'",
+                       MigrationCapability_str(cap), MigrationCapability_str(other));
+            return false;
+        }
+        if ((caps[cap].conflicts & bit) && o->caps[other]) {
+            error_setg(errp, "Capability '%s' is incompatible with capability '%s'",
+                       MigrationCapability_str(cap), MigrationCapability_str(other));
+            return false;
+        }
+    }
+    return true;
+}
+
+bool options_check(const MigrationOptions *o, GError **errp)
+{
+    for (unsigned i = 0; i < MIGRATION_CAPABILITY__MAX; i++) {
+        if (o->caps[i] && !check_cap(o, i, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool options_set_caps(MigrationOptions *o, const GPtrArray *list, bool listening, GError **errp)
+{
+    MigrationOptions merged = *o;
+
     for (unsigned i = 0; i < list->len; i++) {
         const MigrationCapabilityStatus *c = g_ptr_array_index(list, i);
 
-        __atomic_store_n(&o->caps[c->capability], c->state, __ATOMIC_RELAXED);
+        merged.caps[c->capability] = c->state;
     }
+    for (unsigned i = 0; listening && i < MIGRATION_CAPABILITY__MAX; i++) {
+        if (caps[i].fixed_by_listening && merged.caps[i] && !o->caps[i]) {
+            error_setg(errp,
+                       "Capability '%s' must be set before the incoming migration starts: use "
+                       "-incoming defer",
+                       MigrationCapability_str(i));
+            return false;
+        }
+    }
+    if (!options_check(&merged, errp)) {
+        return false;
+    }
+    for (unsigned i = 0; i < MIGRATION_CAPABILITY__MAX; i++) {
+        __atomic_store_n(&o->caps[i], merged.caps[i], __ATOMIC_RELAXED);
+    }
+    return true;
 }
 
 /* ---- parameters ---- */
@@ -98,12 +156,19 @@ static const QapiMember *member_of(const ParamRow *row)
     g_assert_not_reached();
 }
 
-/* Integers are uint64_t in the schema's structure, enumerations an int. */
+/* Numbers have the schema's width, enumerations that of an int. */
 static uint64_t get_member(const QapiMember *m, const void *obj)
 {
     const void *field = (const uint8_t *)obj + m->offset;
 
-    return m->type->kind == QAPI_ENUM ? *(const unsigned *)field : *(const uint64_t *)field;
+    switch (m->type->size) {
+    case sizeof(uint8_t):
+        return *(const uint8_t *)field;
+    case sizeof(uint32_t):
+        return *(const uint32_t *)field;
+    default:
+        return *(const uint64_t *)field;
+    }
 }
 
 static void set_member(const QapiMember *m, void *obj, uint64_t value)
@@ -111,10 +176,16 @@ static void set_member(const QapiMember *m, void *obj, uint64_t value)
     void *field = (uint8_t *)obj + m->offset;
 
     *(bool *)((uint8_t *)obj + m->has_offset) = true;
-    if (m->type->kind == QAPI_ENUM) {
-        *(unsigned *)field = value;
-    } else {
+    switch (m->type->size) {
+    case sizeof(uint8_t):
+        *(uint8_t *)field = value;
+        break;
+    case sizeof(uint32_t):
+        *(uint32_t *)field = value;
+        break;
+    default:
         *(uint64_t *)field = value;
+        break;
     }
 }
 
@@ -125,19 +196,25 @@ static bool has_member(const QapiMember *m, const void *obj)
 
 bool options_set_params(MigrationOptions *o, const MigrationParameters *changes, GError **errp)
 {
-    for (const ParamRow *row = params; row < params + PARAM__MAX; row++) {
-        const QapiMember *m = member_of(row);
+    MigrationOptions merged = *o;
 
-        if (has_member(m, changes) && !in_range(row, get_member(m, changes), errp)) {
-            return false;
-        }
-    }
     for (const ParamRow *row = params; row < params + PARAM__MAX; row++) {
         const QapiMember *m = member_of(row);
 
         if (has_member(m, changes)) {
-            store(o, row, get_member(m, changes));
+            uint64_t value = get_member(m, changes);
+
+            if (!in_range(row, value, errp)) {
+                return false;
+            }
+            merged.params[row - params] = value;
         }
+    }
+    if (!options_check(&merged, errp)) {
+        return false;
+    }
+    for (const ParamRow *row = params; row < params + PARAM__MAX; row++) {
+        store(o, row, merged.params[row - params]);
     }
     return true;
 }
@@ -157,23 +234,32 @@ MigrationParameters *options_get_params(const MigrationOptions *o)
 static bool parse_param(const ParamRow *row, const char *text, uint64_t *value, GError **errp)
 {
     const QapiType *type = member_of(row)->type;
+    bool on;
     int index;
 
-    if (type->kind != QAPI_ENUM) {
+    switch (type->kind) {
+    case QAPI_BOOL:
+        if (!parse_bool(text, &on, errp)) {
+            return false;
+        }
+        *value = on;
+        return true;
+    case QAPI_ENUM:
+        if (!qapi_enum_parse(type, text, &index)) {
+            error_setg(errp, "Parameter '%s' does not accept value '%s'", row->name, text);
+            return false;
+        }
+        *value = index;
+        return true;
+    default:
         return parse_size(text, 1, value, errp);
     }
-    if (!qapi_enum_parse(type, text, &index)) {
-        error_setg(errp, "Parameter '%s' does not accept value '%s'", row->name, text);
-        return false;
-    }
-    *value = index;
-    return true;
 }
 
 bool options_set_global(MigrationOptions *o, const char *name, const char *text, GError **errp)
 {
     for (unsigned i = 0; i < MIGRATION_CAPABILITY__MAX; i++) {
-        if (g_str_equal(name, cap_globals[i])) {
+        if (g_str_equal(name, caps[i].global)) {
             return parse_bool(text, &o->caps[i], errp);
         }
     }

@@ -58,9 +58,13 @@ static inline bool options_switch(const MigrationOptions *o, MigSwitch s)
 /* The live options of a VM. */
 const MigrationOptions *migration_options(const Migration *m);
 
-/* @list: of MigrationCapabilityStatus; all or nothing. */
-void options_set_caps(MigrationOptions *o, const GPtrArray *list);
-/* The changes are checked, then taken; all or nothing. */
+/* May these values be combined? A cap or parameter that needs or excludes another is a row in
+ * options.c, or a line in this function where a parameter's value decides. */
+bool options_check(const MigrationOptions *o, GError **errp);
+/* @list: of MigrationCapabilityStatus. The merged set is checked, then taken; all or nothing.
+ * @listening: the incoming side has its listener already. */
+bool options_set_caps(MigrationOptions *o, const GPtrArray *list, bool listening, GError **errp);
+/* The merged set is checked, then taken; all or nothing. */
 bool options_set_params(MigrationOptions *o, const MigrationParameters *changes, GError **errp);
 /* Every parameter with its value; the caller frees it. */
 MigrationParameters *options_get_params(const MigrationOptions *o);

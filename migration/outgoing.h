@@ -94,6 +94,8 @@ bool migration_interrupted(MigrationState *s, GError **errp);
 /* The error to show, or NULL; the caller frees it. Any thread. */
 char *outgoing_error(MigrationState *s);
 
+/* PeerFeatures of the destination; 0 until it has answered our hello. Any thread. */
+uint32_t outgoing_peer_features(MigrationState *s);
 /* Bytes sent so far, on all channels. Migration thread, or main when there is none. */
 uint64_t outgoing_bytes(const MigrationState *s);
 /* PING, flushed; migration thread. */

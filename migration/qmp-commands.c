@@ -28,7 +28,7 @@ static bool may_migrate(Migration *m, GError **errp)
         error_setg(errp, "%s", (const char *)g_ptr_array_index(reasons, 0));
         return false;
     }
-    return true;
+    return options_check(&m->options, errp); /* -global sets them one by one */
 }
 
 void qmp_migrate(QmpCall *call, const QmpArgs_migrate *args, GError **errp)
@@ -128,7 +128,8 @@ void qmp_migrate_set_capabilities(QmpCall *call, const QmpArgs_migrate_set_capab
         error_setg(errp, "There's a migration process in progress");
         return;
     }
-    options_set_caps(&m->options, args->capabilities);
+    options_set_caps(&m->options, args->capabilities,
+                     m->incoming && incoming_has_started(m->incoming), errp);
 }
 
 GPtrArray *qmp_query_migrate_capabilities(QmpCall *call, GError **errp)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What ram/ asks of the rest of the subsystem. */
-#include "migration/core.h"
+#include "migration/outgoing.h"
 
 static RAMList *env_list(void *opaque)
 {
@@ -36,6 +36,23 @@ static void env_note_pass(void *opaque, uint64_t dirty_bytes)
     migration_note_pass(opaque, dirty_bytes);
 }
 
+static RamSink *env_sink(void *opaque, GError **errp)
+{
+    return ram_sink_stream_new();
+}
+
+static RamPlacer *env_placer(void *opaque, RAMList *list, GError **errp)
+{
+    return ram_placer_direct_new(list);
+}
+
+static uint32_t env_peer_features(void *opaque)
+{
+    Migration *m = opaque;
+
+    return outgoing_peer_features(m->outgoing);
+}
+
 RamState *migration_ram_new(Migration *m)
 {
     const RamEnv env = {
@@ -44,6 +61,9 @@ RamState *migration_ram_new(Migration *m)
         .counters = env_counters,
         .phase = env_phase,
         .note_pass = env_note_pass,
+        .sink = env_sink,
+        .placer = env_placer,
+        .peer_features = env_peer_features,
         .opaque = m,
     };
     RamState *rs = ram_state_new(&env);

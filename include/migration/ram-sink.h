@@ -64,6 +64,8 @@ typedef struct RamPlacerOps {
     uint64_t (*offer)(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t max, uint8_t **host);
     void (*accept)(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t count);
     void (*retract)(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t bytes);
+    /* Release everything; also after failure. Main thread, no receiver is left. */
+    void (*cleanup)(RamPlacer *p);
 } RamPlacerOps;
 
 struct RamPlacer {
@@ -74,6 +76,5 @@ struct RamPlacer {
 RamSink *ram_sink_stream_new(void);
 /* Straight into guest memory, populated in batches. */
 RamPlacer *ram_placer_direct_new(RAMList *list);
-void ram_placer_direct_free(RamPlacer *p);
 
 #endif

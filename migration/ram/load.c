@@ -25,17 +25,21 @@ bool ram_load_setup(QEMUFile *f, void *opaque, GError **errp)
 
     l->list = rs->env.list(rs->env.opaque);
     rs->env.options(rs->env.opaque, &l->options);
-    l->placer = ram_placer_direct_new(l->list);
+    l->placer = rs->env.placer(rs->env.opaque, l->list, errp);
     ram_reader_init(&l->reader);
-    return true;
+    return l->placer != NULL;
 }
 
 void ram_load_cleanup(void *opaque)
 {
     RamState *rs = opaque;
 
-    if (rs->load) {
-        ram_placer_direct_free(rs->load->placer);
+    RamLoad *l = rs->load;
+
+    if (l) {
+        if (l->placer) {
+            l->placer->ops->cleanup(l->placer);
+        }
         g_clear_pointer(&rs->load, g_free);
     }
 }

@@ -142,6 +142,17 @@ static void direct_retract(RamPlacer *p, RAMBlock *block, uint64_t first, uint64
     ram_populate_pause(container_of(p, DirectPlacer, base)->populate);
 }
 
+static void direct_cleanup(RamPlacer *p)
+{
+    DirectPlacer *d = container_of(p, DirectPlacer, base);
+
+    ram_populate_free(d->populate);
+    for (unsigned i = 0; i < d->n; i++) {
+        g_free(d->blocks[i].fresh);
+    }
+    g_free(d);
+}
+
 static const RamPlacerOps direct_ops = {
     .name = "direct",
     .place_run = direct_place_run,
@@ -150,6 +161,7 @@ static const RamPlacerOps direct_ops = {
     .offer = direct_offer,
     .accept = direct_accept,
     .retract = direct_retract,
+    .cleanup = direct_cleanup,
 };
 
 RamPlacer *ram_placer_direct_new(RAMList *list)
@@ -173,15 +185,4 @@ RamPlacer *ram_placer_direct_new(RAMList *list)
         }
     }
     return &d->base;
-}
-
-void ram_placer_direct_free(RamPlacer *p)
-{
-    DirectPlacer *d = container_of(p, DirectPlacer, base);
-
-    ram_populate_free(d->populate);
-    for (unsigned i = 0; i < d->n; i++) {
-        g_free(d->blocks[i].fresh);
-    }
-    g_free(d);
 }

@@ -40,6 +40,13 @@ typedef struct {
     /* A dirty sync is done: count the pass, send MIGRATION_PASS. @dirty_bytes are to be sent now.
      * Migration thread. */
     void (*note_pass)(void *opaque, uint64_t dirty_bytes);
+    /* How pages leave (asked in save_setup) and how they land (load_setup); the RamState releases
+     * it in its cleanup. NULL: *errp says why there is none. Big lock. */
+    RamSink *(*sink)(void *opaque, GError **errp);
+    RamPlacer *(*placer)(void *opaque, RAMList *list, GError **errp);
+    /* What the destination understands beyond the plain format (PeerFeatures); 0 until it has
+     * said so. Migration thread. */
+    uint32_t (*peer_features)(void *opaque);
     void *opaque;
 } RamEnv;
 

@@ -63,8 +63,8 @@ bool ram_save_setup(QEMUFile *f, void *opaque, GError **errp)
     rs->env.options(rs->env.opaque, &s->options);
     s->zero.off = s->options.no_zero_detect;
     s->scan.dirty = &s->dirty;
-    s->sink = ram_sink_stream_new();
-    if (!dirty_map_start(&s->dirty, s->list, s->options.ignore_shared, errp)) {
+    s->sink = rs->env.sink(rs->env.opaque, errp);
+    if (!s->sink || !dirty_map_start(&s->dirty, s->list, s->options.ignore_shared, errp)) {
         return false;
     }
     stat_set(&s->counters->ram_total, s->dirty.total_bytes);
@@ -181,7 +181,9 @@ void ram_save_cleanup(void *opaque)
     if (s) {
         ram_zero_clear(&s->zero);
         dirty_map_stop(&s->dirty);
-        s->sink->ops->cleanup(s->sink);
+        if (s->sink) {
+            s->sink->ops->cleanup(s->sink);
+        }
         g_clear_pointer(&rs->save, g_free);
     }
 }

@@ -45,9 +45,34 @@ static void note_pass(void *opaque, uint64_t dirty_bytes)
 {
 }
 
+static RamSink *get_sink(void *opaque, GError **errp)
+{
+    return ram_sink_stream_new();
+}
+
+static RamPlacer *get_placer(void *opaque, RAMList *list, GError **errp)
+{
+    return ram_placer_direct_new(list);
+}
+
+static uint32_t get_peer_features(void *opaque)
+{
+    return 0;
+}
+
 static RamState *side_new(Side *s, uint64_t size)
 {
-    RamEnv env = {get_list, get_options, get_counters, get_phase, note_pass, s};
+    RamEnv env = {
+        .list = get_list,
+        .options = get_options,
+        .counters = get_counters,
+        .phase = get_phase,
+        .note_pass = note_pass,
+        .sink = get_sink,
+        .placer = get_placer,
+        .peer_features = get_peer_features,
+        .opaque = s,
+    };
 
     s->list = ram_list_new();
     if (!ram_block_new_anon(s->list, "ram", size, RAM_MIGRATABLE, NULL)) {

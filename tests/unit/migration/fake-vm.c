@@ -334,7 +334,7 @@ void fake_vm_set_cap(FakeVM *vm, MigrationCapability cap)
     g_autoptr(GPtrArray) list = g_ptr_array_new();
 
     g_ptr_array_add(list, &on);
-    options_set_caps(&vm->m->options, list);
+    g_assert_true(options_set_caps(&vm->m->options, list, false, NULL));
 }
 
 /* ---- migrating ---- */

@@ -42,9 +42,34 @@ static inline void side_note_pass(void *opaque, uint64_t dirty_bytes)
     ((RamSide *)opaque)->pass_bytes = dirty_bytes;
 }
 
+static inline RamSink *side_sink(void *opaque, GError **errp)
+{
+    return ram_sink_stream_new();
+}
+
+static inline RamPlacer *side_placer(void *opaque, RAMList *list, GError **errp)
+{
+    return ram_placer_direct_new(list);
+}
+
+static inline uint32_t side_peer_features(void *opaque)
+{
+    return 0;
+}
+
 static inline void side_init(RamSide *s)
 {
-    RamEnv env = {side_list, side_options, side_counters, side_phase, side_note_pass, s};
+    RamEnv env = {
+        .list = side_list,
+        .options = side_options,
+        .counters = side_counters,
+        .phase = side_phase,
+        .note_pass = side_note_pass,
+        .sink = side_sink,
+        .placer = side_placer,
+        .peer_features = side_peer_features,
+        .opaque = s,
+    };
 
     memset(s, 0, sizeof(*s));
     s->list = ram_list_new();
