@@ -6,6 +6,7 @@
  * is written.
  */
 #include "migration/ram/dirty.h"
+#include "migration/ram/records.h"
 #include "migration/ram/state.h"
 #include "migration/ram/stream-reader.h"
 #include "migration/wire/ram.h"
@@ -42,42 +43,6 @@ void ram_load_cleanup(void *opaque)
         }
         g_clear_pointer(&rs->load, g_free);
     }
-}
-
-static bool fail_short(QEMUFile *f, GError **errp)
-{
-    if (qemu_file_check(f, errp)) {
-        error_setg(errp, "Unexpected end of stream at offset %" PRIu64 " inside the ram section",
-                   qemu_file_offset(f));
-    }
-    return false;
-}
-
-/* Decode the next record's head and step behind it. */
-static bool next_record(QEMUFile *f, RamRecord *rec, GError **errp)
-{
-    size_t used = RAM_WORD_BYTES, len;
-    RamDecodeResult result;
-    const uint8_t *p;
-
-    do {
-        len = qemu_peek_available(f, &p, used);
-        if (len < used) {
-            return fail_short(f, errp);
-        }
-        result = ram_decode_record(p, len, rec, &used);
-    } while (result == RAM_DECODE_SHORT);
-    if (result == RAM_DECODE_BAD_FLAGS) {
-        error_setg(errp, "Unknown combination of migration flags: 0x%x", rec->flags);
-        return false;
-    }
-    if (result == RAM_DECODE_BAD_NAME) {
-        error_setg(errp, "RAM block name with a NUL byte at stream offset %" PRIu64,
-                   qemu_file_offset(f));
-        return false;
-    }
-    qemu_file_skip(f, used);
-    return true;
 }
 
 static bool load_list_entry(RamLoad *l, QEMUFile *f, uint64_t *left, GError **errp)
@@ -156,17 +121,8 @@ static bool resolve(RamLoad *l, const RamRecord *rec, uint64_t *page, GError **e
  */
 static bool load_zero_run(RamLoad *l, QEMUFile *f, uint64_t first, GError **errp)
 {
-    uint64_t left = ram_block_pages(l->current) - (first + 1), count = 1, more;
-    const uint8_t *p;
+    uint64_t count = ram_zero_records(f, first, ram_block_pages(l->current) - first);
 
-    do {
-        size_t len = qemu_peek_available(f, &p, 0);
-
-        more = ram_count_zero_records(p, len, (first + count) << TARGET_PAGE_BITS, left);
-        qemu_file_skip(f, more * RAM_ZERO_RECORD_BYTES);
-        count += more;
-        left -= more;
-    } while (more && qemu_peek_available(f, &p, RAM_WORD_BYTES) >= RAM_WORD_BYTES);
     return l->placer->ops->place_fill(l->placer, l->current, first, count, 0, errp);
 }
 
@@ -195,7 +151,7 @@ bool ram_load_state(QEMUFile *f, void *opaque, int version_id, GError **errp)
         uint64_t page;
         bool ok;
 
-        if (!next_record(f, &rec, errp)) {
+        if (!ram_next_record(f, &rec, errp)) {
             return false;
         }
         switch (rec.flags) {

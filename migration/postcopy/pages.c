@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "migration/postcopy/pages.h"
+
+static uint64_t length_pages(const PostcopyBlock *pb)
+{
+    return pb->length >> TARGET_PAGE_BITS;
+}
+
+bool postcopy_pages_init(PostcopyPages *p, RAMList *list, GError **errp)
+{
+    unsigned n = 0;
+
+    RAMBLOCK_FOREACH_MIGRATABLE (block, list) {
+        n++;
+    }
+    *p = (PostcopyPages){.blocks = g_new0(PostcopyBlock, n)};
+    RAMBLOCK_FOREACH_MIGRATABLE (block, list) {
+        PostcopyBlock *pb = &p->blocks[p->n++];
+
+        pb->block = block;
+        pb->length = block->used_length;
+        pb->received = bitmap_try_new(length_pages(pb));
+        pb->requested = bitmap_try_new(length_pages(pb));
+        if (!pb->received || !pb->requested) {
+            error_setg(errp, "not enough memory for the received bitmap of RAM block '%s'",
+                       block->idstr);
+            postcopy_pages_clear(p);
+            return false;
+        }
+        bitmap_set(pb->received, 0, length_pages(pb));
+    }
+    return true;
+}
+
+void postcopy_pages_clear(PostcopyPages *p)
+{
+    for (unsigned i = 0; i < p->n; i++) {
+        g_free(p->blocks[i].received);
+        g_free(p->blocks[i].requested);
+    }
+    g_free(p->blocks);
+    *p = (PostcopyPages){0};
+}
+
+/* ---- finding ---- */
+
+PostcopyBlock *postcopy_block_by_name(const PostcopyPages *p, const char *name)
+{
+    for (unsigned i = 0; i < p->n; i++) {
+        if (strcmp(p->blocks[i].block->idstr, name) == 0) {
+            return &p->blocks[i];
+        }
+    }
+    return NULL;
+}
+
+PostcopyBlock *postcopy_block_of(const PostcopyPages *p, const RAMBlock *block)
+{
+    for (unsigned i = 0; i < p->n; i++) {
+        if (p->blocks[i].block == block) {
+            return &p->blocks[i];
+        }
+    }
+    return NULL;
+}
+
+PostcopyBlock *postcopy_block_by_address(const PostcopyPages *p, uint64_t address, uint64_t *page)
+{
+    for (unsigned i = 0; i < p->n; i++) {
+        PostcopyBlock *pb = &p->blocks[i];
+        uint64_t offset = address - (uintptr_t)pb->block->host;
+
+        if (offset < pb->length) {
+            *page = ROUND_DOWN(offset, pb->block->page_size) >> TARGET_PAGE_BITS;
+            return pb;
+        }
+    }
+    return NULL;
+}
+
+/* ---- what becomes of a page ---- */
+
+static bool test_bit_acquire(uint64_t nr, const unsigned long *map)
+{
+    return (__atomic_load_n(&map[BIT_WORD(nr)], __ATOMIC_SEQ_CST) >> (nr % BITS_PER_LONG)) & 1;
+}
+
+static void clear_bit_atomic(uint64_t nr, unsigned long *map)
+{
+    if (test_bit_acquire(nr, map)) {
+        __atomic_fetch_and(&map[BIT_WORD(nr)], ~BIT_MASK(nr), __ATOMIC_SEQ_CST);
+    }
+}
+
+bool postcopy_page_received(const PostcopyBlock *pb, uint64_t page)
+{
+    return test_bit_acquire(page, pb->received);
+}
+
+bool postcopy_page_request(PostcopyBlock *pb, uint64_t page)
+{
+    if (postcopy_page_received(pb, page) || !set_bit_atomic(page, pb->requested)) {
+        return false;
+    }
+    if (postcopy_page_received(pb, page)) {
+        clear_bit_atomic(page, pb->requested); /* it came between the two looks */
+        return false;
+    }
+    return true;
+}
+
+void postcopy_pages_arrived(PostcopyBlock *pb, uint64_t first, uint64_t count)
+{
+    uint64_t step = postcopy_host_pages(pb);
+
+    bitmap_set_atomic(pb->received, first, count);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    for (uint64_t page = first; page < first + count; page += step) {
+        clear_bit_atomic(page, pb->requested);
+    }
+}
+
+void postcopy_pages_drop(PostcopyBlock *pb, uint64_t first, uint64_t count)
+{
+    bitmap_clear(pb->received, first, count);
+}
+
+uint64_t postcopy_next_requested(const PostcopyBlock *pb, uint64_t page)
+{
+    uint64_t pages = length_pages(pb);
+
+    for (; page < pages; page++) {
+        unsigned long word = __atomic_load_n(&pb->requested[BIT_WORD(page)], __ATOMIC_SEQ_CST);
+
+        word &= ~0UL << page % BITS_PER_LONG;
+        if (word) {
+            return ROUND_DOWN(page, BITS_PER_LONG) + __builtin_ctzl(word);
+        }
+        page |= BITS_PER_LONG - 1;
+    }
+    return UINT64_MAX;
+}
