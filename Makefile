@@ -4,7 +4,7 @@ BUILD ?= build
 GUEST ?= bare
 PYTEST = /usr/bin/python3 -m pytest -q -p no:cacheprovider
 
-.PHONY: all demo check check-unit check-qtest check-interop check-static check-sanitizers check-fuzz-corpus \
+.PHONY: all demo check check-unit check-qtest check-interop check-nested check-static check-sanitizers check-fuzz-corpus \
         bench fuzz install clean deps
 
 all: deps $(BUILD)/build.ninja
@@ -21,7 +21,7 @@ demo: all
 	@tests/demo/demo --build $(BUILD) --guest $(GUEST)
 
 check:
-	@scripts/install-deps build test
+	@scripts/install-deps build test nested
 	@tests/run-all --build $(BUILD)
 
 check-unit: all
@@ -32,6 +32,10 @@ check-qtest: all
 
 check-interop: all
 	@GODWIT_BUILD=$(abspath $(BUILD)) $(PYTEST) tests/interop
+
+check-nested: all
+	@scripts/install-deps test nested
+	@tests/run-all --build $(BUILD) nested
 
 check-static:
 	@scripts/check-layers && scripts/check-style
