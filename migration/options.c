@@ -22,6 +22,7 @@ static const CapRow caps[MIGRATION_CAPABILITY__MAX] = {
     [MIGRATION_CAPABILITY_LATE_BLOCK_ACTIVATE] = {"x-late-block-activate"},
     [MIGRATION_CAPABILITY_VALIDATE_UUID] = {"x-validate-uuid"},
     [MIGRATION_CAPABILITY_X_IGNORE_SHARED] = {"x-ignore-shared"},
+    [MIGRATION_CAPABILITY_XBZRLE] = {"x-xbzrle"},
 };
 
 typedef struct {
@@ -29,6 +30,7 @@ typedef struct {
     const char *global;
     const char *unit;
     uint64_t min, max, initial;
+    bool power_of_two;
 } ParamRow;
 
 static const ParamRow params[PARAM__MAX] = {
@@ -44,6 +46,8 @@ static const ParamRow params[PARAM__MAX] = {
     [PARAM_DOWNTIME_LIMIT] = {"downtime-limit", "x-downtime-limit", "ms", 0, 2000000, 300},
     [PARAM_ZERO_PAGE_DETECTION] = {"zero-page-detection", "zero-page-detection", "", 0,
                                    ZERO_PAGE_DETECTION__MAX - 1, ZERO_PAGE_DETECTION_LEGACY},
+    [PARAM_XBZRLE_CACHE_SIZE] = {"xbzrle-cache-size", "xbzrle-cache-size", "bytes", 4096,
+                                 UINT64_C(1) << 63, 64 * MiB, true},
 };
 
 static const struct {
@@ -133,6 +137,10 @@ static bool in_range(const ParamRow *row, uint64_t value, GError **errp)
                    "Parameter '%s' expects a value between %" PRIu64 " and %" PRIu64
                    "%s%s, not %" PRIu64,
                    row->name, row->min, row->max, *row->unit ? " " : "", row->unit, value);
+        return false;
+    }
+    if (row->power_of_two && (value & (value - 1))) {
+        error_setg(errp, "Parameter '%s' expects a power of two, not %" PRIu64, row->name, value);
         return false;
     }
     return true;

@@ -14,6 +14,7 @@ static void env_options(void *opaque, RamOptions *out)
     Migration *m = opaque;
 
     out->ignore_shared = options_cap(&m->options, MIGRATION_CAPABILITY_X_IGNORE_SHARED);
+    out->xbzrle = options_cap(&m->options, MIGRATION_CAPABILITY_XBZRLE);
     out->no_zero_detect =
         options_param(&m->options, PARAM_ZERO_PAGE_DETECTION) == ZERO_PAGE_DETECTION_NONE;
 }
@@ -29,6 +30,13 @@ static RamPhase env_phase(void *opaque)
 
     return m->host->ops->runstate(m->host) == RUN_STATE_RUNNING ? RAM_PHASE_PRECOPY
                                                                 : RAM_PHASE_DOWNTIME;
+}
+
+static uint64_t env_xbzrle_cache_size(void *opaque)
+{
+    Migration *m = opaque;
+
+    return options_param(&m->options, PARAM_XBZRLE_CACHE_SIZE);
 }
 
 static void env_note_pass(void *opaque, uint64_t dirty_bytes)
@@ -60,6 +68,7 @@ RamState *migration_ram_new(Migration *m)
         .options = env_options,
         .counters = env_counters,
         .phase = env_phase,
+        .xbzrle_cache_size = env_xbzrle_cache_size,
         .note_pass = env_note_pass,
         .sink = env_sink,
         .placer = env_placer,

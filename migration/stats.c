@@ -32,7 +32,7 @@ static uint64_t pages_now(MigrationState *s)
 {
     const MigrationCounters *c = &s->m->counters;
 
-    return stat_get(&c->normal_pages) + stat_get(&c->zero_pages);
+    return stat_get(&c->normal_pages) + stat_get(&c->zero_pages) + stat_get(&c->xbzrle_pages);
 }
 
 static void begin_window(MigrationState *s, int64_t now)
@@ -121,7 +121,7 @@ static uint64_t expected_downtime_ms(MigrationState *s)
     if (stat_get(&c->dirty_sync_count) < 2 || !bandwidth) {
         return options_param(&s->m->options, PARAM_DOWNTIME_LIMIT);
     }
-    return stat_get(&c->dirty_sync_bytes) * 1000 / bandwidth;
+    return stat_get(&c->pending_bytes) * 1000 / bandwidth;
 }
 
 static void fill_ram(MigrationState *s, MigrationInfo *info, bool completed)
@@ -150,6 +150,20 @@ static void fill_ram(MigrationState *s, MigrationInfo *info, bool completed)
         info->has_remaining = true;
         info->remaining = ram->remaining;
     }
+}
+
+static void fill_xbzrle(MigrationState *s, MigrationInfo *info)
+{
+    const MigrationCounters *c = &s->m->counters;
+    XBZRLECacheStats *x = info->xbzrle_cache = g_new0(XBZRLECacheStats, 1);
+
+    x->cache_size = options_param(&s->m->options, PARAM_XBZRLE_CACHE_SIZE);
+    x->bytes = stat_get(&c->xbzrle_bytes);
+    x->pages = stat_get(&c->xbzrle_pages);
+    x->cache_miss = stat_get(&c->xbzrle_cache_miss);
+    x->cache_miss_rate = stat_get(&c->xbzrle_miss_rate_ppm) / 1e6;
+    x->encoding_rate = stat_get(&c->xbzrle_encoding_rate_milli) / 1e3;
+    x->overflow = stat_get(&c->xbzrle_overflow);
 }
 
 static void fill_times(MigrationState *s, MigrationInfo *info, bool completed)
@@ -187,6 +201,9 @@ void stats_fill_info(MigrationState *s, MigrationInfo *info)
     case MIGRATION_STATUS_FAILING:
     case MIGRATION_STATUS_COMPLETED:
         fill_ram(s, info, status == MIGRATION_STATUS_COMPLETED);
+        if (options_cap(&s->m->options, MIGRATION_CAPABILITY_XBZRLE)) {
+            fill_xbzrle(s, info);
+        }
         fill_times(s, info, status == MIGRATION_STATUS_COMPLETED);
         break;
     default:

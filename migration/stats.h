@@ -20,12 +20,17 @@ typedef struct MigrationCounters {
     uint64_t postcopy_bytes; /* after the switch */
     uint64_t postcopy_requests;
     uint64_t zero_copy_missed;
+    /* XBZRLE: pages that were in the cache, what they took, pages that were not, deltas that would
+     * not have fitted into a page. Rates: of the last pass. */
+    uint64_t xbzrle_pages, xbzrle_bytes, xbzrle_cache_miss, xbzrle_overflow;
+    uint64_t xbzrle_miss_rate_ppm, xbzrle_encoding_rate_milli;
     /* Written at a dirty sync. */
     uint64_t ram_total;     /* bytes of all blocks that travel */
     uint64_t ram_remaining; /* bytes not sent yet */
     uint64_t dirty_sync_count;
     uint64_t dirty_pages_rate; /* pages per second in the last period */
-    uint64_t dirty_sync_bytes; /* dirty bytes found by the last sync */
+    uint64_t dirty_sync_bytes; /* dirty bytes found by the last sync, */
+    uint64_t pending_bytes;    /* and what they will take on the wire */
     /* Written by the migration thread at each window end. */
     uint64_t channel_bytes; /* everything put into the main channel */
     uint64_t mbps_milli;    /* 10^3 bit/s, so that it stays an integer */

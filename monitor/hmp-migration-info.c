@@ -125,6 +125,17 @@ static void print_ram(GString *out, const MigrationStats *ram)
     g_string_append_c(out, '\n');
 }
 
+static void print_xbzrle(GString *out, const XBZRLECacheStats *x)
+{
+    append_size(out, "XBZRLE: \t\tcache=", x->cache_size);
+    append_size(out, ", bytes=", x->bytes);
+    g_string_append_printf(out,
+                           "\n  pages=%" PRIu64 ", misses=%" PRIu64 " (%.2f), overflows=%" PRIu64
+                           ", encoding_rate=%.2f\n",
+                           x->pages, x->cache_miss, x->cache_miss_rate, x->overflow,
+                           x->encoding_rate);
+}
+
 static void print_record(GString *out, const MigrationRecord *r)
 {
     g_string_append_printf(out, "  %10.6f  %-11s %-10s", (double)r->time_us / 1e6,
@@ -197,6 +208,9 @@ void hmp_info_migrate(HmpContext *c)
         print_sockets(c->out, info);
         if (info->ram) {
             print_ram(c->out, info->ram);
+        }
+        if (info->xbzrle_cache) {
+            print_xbzrle(c->out, info->xbzrle_cache);
         }
     }
     if (hmp_flag(c, 'a')) {

@@ -12,6 +12,14 @@
 #include "memory/ramblock.h"
 #include "migration/qemu-file.h"
 
+/* A page that travels as something else than its bytes in guest memory. */
+typedef struct {
+    uint64_t page;
+    const uint8_t *bytes; /* the whole page, or the body of a delta (wire/xbzrle.h) */
+    uint16_t len;         /* of a delta */
+    bool delta;
+} RamPatch;
+
 typedef struct RamSink RamSink;
 /* Migration thread only. The big lock is held in setup and finish, not elsewhere. False: *errp set,
  * migration fails. */
@@ -26,6 +34,10 @@ typedef struct RamSinkOps {
     /* @count pages that are all zero. */
     bool (*send_zero_run)(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first,
                           uint64_t count, GError **errp);
+    /* @n patches (> 0) of @block, taken now. NULL: this sink knows no deltas (spec 20 section 8).
+     */
+    bool (*send_patches)(RamSink *sink, QEMUFile *f, RAMBlock *block, const RamPatch *patches,
+                         unsigned n, GError **errp);
     /* Everything queued leaves before the section's EOS (or its next barrier); @last: VM is
      * stopped, final section. */
     bool (*end_round)(RamSink *sink, QEMUFile *f, bool last, GError **errp);

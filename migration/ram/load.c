@@ -10,6 +10,7 @@
 #include "migration/ram/state.h"
 #include "migration/ram/stream-reader.h"
 #include "migration/wire/ram.h"
+#include "migration/wire/xbzrle.h"
 
 struct RamLoad {
     RAMList *list;
@@ -126,6 +127,30 @@ static bool load_zero_run(RamLoad *l, QEMUFile *f, uint64_t first, GError **errp
     return l->placer->ops->place_fill(l->placer, l->current, first, count, 0, errp);
 }
 
+/* A delta is applied where its page lies. */
+static bool load_delta(RamLoad *l, QEMUFile *f, uint64_t page, GError **errp)
+{
+    uint8_t *host = l->placer->ops->direct(l->placer, l->current, page, 1);
+    const uint8_t *body;
+    size_t len;
+    bool ok = false;
+
+    if (!host) {
+        error_setg(errp, "its content cannot be changed in place now");
+    } else if (ram_delta_body(f, &body, &len, errp)) {
+        ok = xbzrle_decode(host, body, len);
+        if (!ok) {
+            error_setg(errp, "it is damaged");
+        }
+        qemu_file_skip(f, len);
+    }
+    if (!ok) {
+        g_prefix_error(errp, "XBZRLE record of page 0x%" PRIx64 " in ramblock \"%s\": ",
+                       page << TARGET_PAGE_BITS, l->current->idstr);
+    }
+    return ok;
+}
+
 static bool load_list(RamLoad *l, QEMUFile *f, uint64_t total, GError **errp)
 {
     while (total) {
@@ -169,6 +194,9 @@ bool ram_load_state(QEMUFile *f, void *opaque, int version_id, GError **errp)
                  (rec.fill
                       ? l->placer->ops->place_fill(l->placer, l->current, page, 1, rec.fill, errp)
                       : load_zero_run(l, f, page, errp));
+            break;
+        case RAM_FLAG_XBZRLE:
+            ok = resolve(l, &rec, &page, errp) && load_delta(l, f, page, errp);
             break;
         default:
             error_setg(errp, "RAM record with flags 0x%x needs a capability that is off here",

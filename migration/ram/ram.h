@@ -19,6 +19,7 @@
 typedef struct {
     bool ignore_shared;  /* x-ignore-shared */
     bool no_zero_detect; /* zero-page-detection=none */
+    bool xbzrle;
 } RamOptions;
 
 /* Which of precopy-bytes, downtime-bytes, postcopy-bytes grows (spec 20 section 16). */
@@ -37,6 +38,9 @@ typedef struct {
     MigrationCounters *(*counters)(void *opaque);
     /* Migration thread; asked once per section, not per page. */
     RamPhase (*phase)(void *opaque);
+    /* xbzrle-cache-size in bytes, which may change at any time. Migration thread, once per section.
+     */
+    uint64_t (*xbzrle_cache_size)(void *opaque);
     /* A dirty sync is done: count the pass, send MIGRATION_PASS. @dirty_bytes are to be sent now.
      * Migration thread. */
     void (*note_pass)(void *opaque, uint64_t dirty_bytes);

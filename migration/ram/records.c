@@ -51,3 +51,19 @@ uint64_t ram_zero_records(QEMUFile *f, uint64_t page, uint64_t max)
     } while (more && qemu_peek_available(f, &p, RAM_WORD_BYTES) >= RAM_WORD_BYTES);
     return count;
 }
+
+bool ram_delta_body(QEMUFile *f, const uint8_t **body, size_t *len, GError **errp)
+{
+    uint8_t encoding = qemu_get_byte(f);
+
+    *len = qemu_get_be16(f);
+    if (!qemu_file_check(f, errp)) {
+        return false;
+    }
+    if (encoding != RAM_XBZRLE_ENCODING || *len > RAM_PAGE_SIZE) {
+        error_setg(errp, "encoding %u with %zu bytes, only encoding 1 with up to 4096 is known",
+                   encoding, *len);
+        return false;
+    }
+    return qemu_peek_buffer(f, body, *len) == *len || fail_short(f, errp);
+}

@@ -14,4 +14,8 @@ bool ram_next_record(QEMUFile *f, RamRecord *rec, GError **errp);
  */
 uint64_t ram_zero_records(QEMUFile *f, uint64_t page, uint64_t max);
 
+/* The body of the delta whose head was just read: @len bytes at *@body, which the caller skips.
+ */
+bool ram_delta_body(QEMUFile *f, const uint8_t **body, size_t *len, GError **errp);
+
 #endif

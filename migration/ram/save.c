@@ -8,6 +8,7 @@
  */
 #include "migration/ram/scan.h"
 #include "migration/ram/state.h"
+#include "migration/ram/xbzrle.h"
 #include "migration/ram/zero.h"
 #include "migration/wire/ram.h"
 
@@ -23,7 +24,13 @@ struct RamSave {
     DirtyMap dirty;
     RamScan scan;
     RamZero zero;
+    RamXbzrle *xbzrle; /* from the end of the first round, if wanted */
+    uint64_t xbzrle_cache_size;
+    /* What a dirty page will take, as of the last sync. */
+    uint64_t pending_bytes, pending_pages;
     RamSink *sink;
+    RamPhase phase; /* of this section */
+    bool last;      /* this section is END */
 };
 
 static void put_block_list(RamSave *s, QEMUFile *f)
@@ -42,12 +49,29 @@ static void put_block_list(RamSave *s, QEMUFile *f)
     }
 }
 
+/* Bytes that the dirty pages will take: deltas are judged by what they took lately. */
+static uint64_t pending_bytes(const RamSave *s)
+{
+    uint64_t pages = s->dirty.dirty_pages;
+
+    if (!s->xbzrle || !s->pending_pages) {
+        return pages << TARGET_PAGE_BITS;
+    }
+    return DIV_ROUND_UP((double)pages * s->pending_bytes, s->pending_pages);
+}
+
 static void sync_pass(RamState *rs)
 {
     RamSave *s = rs->save;
 
     dirty_map_sync(&s->dirty);
     ram_zero_forget(&s->zero);
+    if (s->xbzrle) {
+        ram_xbzrle_new_pass(s->xbzrle);
+        s->pending_pages = s->dirty.dirty_pages;
+        s->pending_bytes = ram_xbzrle_cost(s->xbzrle, &s->dirty);
+    }
+    stat_set(&s->counters->pending_bytes, pending_bytes(s));
     stat_set(&s->counters->dirty_pages_rate, s->dirty.pages_per_second);
     stat_set(&s->counters->ram_remaining, s->dirty.dirty_pages << TARGET_PAGE_BITS);
     rs->env.note_pass(rs->env.opaque, s->dirty.dirty_pages << TARGET_PAGE_BITS);
@@ -67,6 +91,13 @@ bool ram_save_setup(QEMUFile *f, void *opaque, GError **errp)
     if (!s->sink || !dirty_map_start(&s->dirty, s->list, s->options.ignore_shared, errp)) {
         return false;
     }
+    if (s->options.xbzrle) {
+        s->xbzrle_cache_size = rs->env.xbzrle_cache_size(rs->env.opaque);
+        s->xbzrle = ram_xbzrle_new(s->xbzrle_cache_size, s->dirty.total_bytes, s->counters, errp);
+        if (!s->xbzrle) {
+            return false;
+        }
+    }
     stat_set(&s->counters->ram_total, s->dirty.total_bytes);
     sync_pass(rs);
     put_block_list(s, f);
@@ -77,55 +108,107 @@ bool ram_save_setup(QEMUFile *f, void *opaque, GError **errp)
     return qemu_file_check(f, errp);
 }
 
-static void count_bytes(RamState *rs, RamPhase phase, uint64_t bytes)
+static void count_bytes(RamSave *s, uint64_t bytes)
 {
-    MigrationCounters *c = rs->save->counters;
+    MigrationCounters *c = s->counters;
     uint64_t *by_phase[] = {&c->precopy_bytes, &c->downtime_bytes, &c->postcopy_bytes};
 
     stat_add(&c->ram_bytes, bytes);
-    stat_add(by_phase[phase], bytes);
+    stat_add(by_phase[s->phase], bytes);
 }
 
-/* Send the next part of a run that is all zero or all data, within @budget bytes (and a page).
- * False: error. */
-static bool send_part(RamState *rs, QEMUFile *f, uint64_t budget, RamPhase phase, bool *sent,
-                      GError **errp)
+/* Deltas begin when everything has been sent once. */
+static bool deltas_on(const RamSave *s)
 {
-    RamSave *s = rs->save;
-    const RamSinkOps *ops = s->sink->ops;
+    return s->xbzrle && s->scan.rounds > 0;
+}
+
+static bool send_zeros(RamSave *s, QEMUFile *f, const RamRun *part, GError **errp)
+{
+    if (deltas_on(s)) {
+        ram_xbzrle_zeroed(s->xbzrle, part->block, part->first, part->count);
+    }
+    stat_add(&s->counters->zero_pages, part->count);
+    return s->sink->ops->send_zero_run(s->sink, f, part->block, part->first, part->count, errp);
+}
+
+static bool send_plain(RamSave *s, QEMUFile *f, const RamRun *part, GError **errp)
+{
+    stat_add(&s->counters->normal_pages, part->count);
+    return s->sink->ops->send_run(s->sink, f, part->block, part->first, part->count, errp);
+}
+
+static bool send_patches(RamSave *s, QEMUFile *f, const RamRun *part, const RamPatch *patches,
+                         unsigned n, GError **errp)
+{
+    uint64_t before = qemu_file_transferred(f);
+    bool ok = !n || s->sink->ops->send_patches(s->sink, f, part->block, patches, n, errp);
+
+    ram_xbzrle_sent(s->xbzrle, qemu_file_transferred(f) - before);
+    return ok;
+}
+
+/* Send the next part of a run that is all zero, all data or all deltas, within @budget bytes (and
+ * a page). False: error. */
+static bool send_part(RamSave *s, QEMUFile *f, uint64_t budget, bool *sent, GError **errp)
+{
     uint64_t max_zero = MIN(budget / RAM_ZERO_RECORD_BYTES + 1, ZERO_WINDOW_PAGES);
     uint64_t max_data = MIN(budget / RAM_PAGE_SIZE + 1, MAX_DATA_PAGES);
-    uint64_t before = qemu_file_transferred(f), count;
-    RamRun run;
+    uint64_t before = qemu_file_transferred(f);
+    XbzrleKind kind = XBZRLE_PLAIN;
+    const RamPatch *patches;
+    unsigned n_patches;
+    RamRun part;
     bool zero, ok;
 
-    *sent = ram_scan_peek(&s->scan, ZERO_WINDOW_PAGES, &run);
+    *sent = ram_scan_peek(&s->scan, ZERO_WINDOW_PAGES, &part);
     if (!*sent) {
         return true;
     }
-    count = ram_zero_split(&s->zero, &run, max_zero, max_data, &zero);
-    ram_scan_take(&s->scan, count);
-    ok = zero ? ops->send_zero_run(s->sink, f, run.block, run.first, count, errp)
-              : ops->send_run(s->sink, f, run.block, run.first, count, errp);
-    stat_add(zero ? &s->counters->zero_pages : &s->counters->normal_pages, count);
+    part.count = ram_zero_split(&s->zero, &part, max_zero, max_data, &zero);
+    if (!zero && deltas_on(s)) {
+        part.count =
+            ram_xbzrle_split(s->xbzrle, &part, max_data, s->last, &kind, &patches, &n_patches);
+    }
+    ram_scan_take(&s->scan, part.count);
+    ok = zero                    ? send_zeros(s, f, &part, errp)
+         : kind == XBZRLE_DELTAS ? send_patches(s, f, &part, patches, n_patches, errp)
+                                 : send_plain(s, f, &part, errp);
     stat_set(&s->counters->ram_remaining, s->dirty.dirty_pages << TARGET_PAGE_BITS);
-    count_bytes(rs, phase, qemu_file_transferred(f) - before);
+    count_bytes(s, qemu_file_transferred(f) - before);
     return ok;
+}
+
+/* The options that may change at any time, and what to count bytes as. */
+static void begin_section(RamState *rs, bool last)
+{
+    RamSave *s = rs->save;
+
+    s->phase = rs->env.phase(rs->env.opaque);
+    s->last = last;
+    if (s->xbzrle) {
+        uint64_t size = rs->env.xbzrle_cache_size(rs->env.opaque);
+
+        if (size != s->xbzrle_cache_size) {
+            ram_xbzrle_resize(s->xbzrle, size);
+            s->xbzrle_cache_size = size;
+        }
+    }
 }
 
 IterateResult ram_save_iterate(QEMUFile *f, void *opaque, GError **errp)
 {
     RamState *rs = opaque;
     RamSave *s = rs->save;
-    RamPhase phase = rs->env.phase(rs->env.opaque);
     int64_t deadline = g_get_monotonic_time() + SLICE_US;
     bool sent = true;
 
     if (!dirty_map_check_sizes(&s->dirty, errp)) {
         return ITERATE_ERROR;
     }
+    begin_section(rs, false);
     while (sent && !qemu_file_rate_exceeded(f) && g_get_monotonic_time() < deadline) {
-        if (!send_part(rs, f, qemu_file_rate_left(f), phase, &sent, errp)) {
+        if (!send_part(s, f, qemu_file_rate_left(f), &sent, errp)) {
             return ITERATE_ERROR;
         }
     }
@@ -133,7 +216,7 @@ IterateResult ram_save_iterate(QEMUFile *f, void *opaque, GError **errp)
         return ITERATE_ERROR;
     }
     qemu_put_be64(f, RAM_FLAG_EOS);
-    count_bytes(rs, phase, RAM_WORD_BYTES);
+    count_bytes(s, RAM_WORD_BYTES);
     if (!qemu_file_check(f, errp)) {
         return ITERATE_ERROR;
     }
@@ -147,22 +230,22 @@ void ram_save_query_pending(void *opaque, MigPendingData *pending, bool exact)
     if (exact) {
         sync_pass(rs);
     }
-    pending->precopy += rs->save->dirty.dirty_pages << TARGET_PAGE_BITS;
+    pending->precopy += pending_bytes(rs->save);
 }
 
 bool ram_save_complete(QEMUFile *f, void *opaque, GError **errp)
 {
     RamState *rs = opaque;
     RamSave *s = rs->save;
-    RamPhase phase = rs->env.phase(rs->env.opaque);
     bool sent = true;
 
     if (!dirty_map_check_sizes(&s->dirty, errp)) {
         return false;
     }
+    begin_section(rs, true);
     sync_pass(rs);
     while (sent) {
-        if (!send_part(rs, f, UINT64_MAX, phase, &sent, errp)) {
+        if (!send_part(s, f, UINT64_MAX, &sent, errp)) {
             return false;
         }
     }
@@ -180,6 +263,7 @@ void ram_save_cleanup(void *opaque)
 
     if (s) {
         ram_zero_clear(&s->zero);
+        ram_xbzrle_free(s->xbzrle);
         dirty_map_stop(&s->dirty);
         if (s->sink) {
             s->sink->ops->cleanup(s->sink);

@@ -24,6 +24,7 @@ bool ram_scan_peek(RamScan *s, uint64_t max, RamRun *run)
         }
         s->page = 0;
         s->index = (s->index + 1) % d->n;
+        s->rounds += s->index == 0;
     }
     return false;
 }

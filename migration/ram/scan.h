@@ -13,6 +13,7 @@ typedef struct {
     DirtyMap *dirty;
     unsigned index; /* block and page where the walk stands */
     uint64_t page;
+    uint64_t rounds; /* how often the walk began anew */
 } RamScan;
 
 typedef struct {

@@ -74,6 +74,22 @@ static bool stream_send_zero_run(RamSink *sink, QEMUFile *f, RAMBlock *block, ui
     return qemu_file_check(f, errp);
 }
 
+static bool stream_send_patches(RamSink *sink, QEMUFile *f, RAMBlock *block,
+                                const RamPatch *patches, unsigned n, GError **errp)
+{
+    StreamSink *s = container_of(sink, StreamSink, base);
+
+    for (const RamPatch *p = patches; p < patches + n; p++) {
+        put_head(s, f, block, p->page, p->delta ? RAM_FLAG_XBZRLE : RAM_FLAG_PAGE);
+        if (p->delta) {
+            qemu_put_byte(f, RAM_XBZRLE_ENCODING);
+            qemu_put_be16(f, p->len);
+        }
+        qemu_put_buffer(f, p->bytes, p->delta ? p->len : TARGET_PAGE_SIZE);
+    }
+    return qemu_file_check(f, errp);
+}
+
 static bool stream_end_round(RamSink *sink, QEMUFile *f, bool last, GError **errp)
 {
     return true;
@@ -94,6 +110,7 @@ static const RamSinkOps stream_ops = {
     .setup = stream_setup,
     .send_run = stream_send_run,
     .send_zero_run = stream_send_zero_run,
+    .send_patches = stream_send_patches,
     .end_round = stream_end_round,
     .cleanup = stream_cleanup,
     .forget_block = stream_forget_block,

@@ -32,6 +32,8 @@ enum {
 #define RAM_WORD_BYTES 8
 /* A ZERO record that continues its block: word and fill byte. */
 #define RAM_ZERO_RECORD_BYTES 9
+/* First byte of an XBZRLE payload; then be16 length and so many bytes (wire/xbzrle.h). */
+#define RAM_XBZRLE_ENCODING 1
 /* The longest head: word, name, fill byte. */
 #define RAM_HEAD_MAX (RAM_WORD_BYTES + 256 + 1)
 

@@ -41,6 +41,11 @@ static RamPhase get_phase(void *opaque)
     return RAM_PHASE_PRECOPY;
 }
 
+static uint64_t get_xbzrle_cache_size(void *opaque)
+{
+    return 64 * MiB;
+}
+
 static void note_pass(void *opaque, uint64_t dirty_bytes)
 {
 }
@@ -67,6 +72,7 @@ static RamState *side_new(Side *s, uint64_t size)
         .options = get_options,
         .counters = get_counters,
         .phase = get_phase,
+        .xbzrle_cache_size = get_xbzrle_cache_size,
         .note_pass = note_pass,
         .sink = get_sink,
         .placer = get_placer,

@@ -7,6 +7,7 @@
  *
  *     F0 page count x   PAGE records for consecutive pages filled with x^i; x & 1: named; x & 0x80:
  * the last is cut F1 page count     ZERO records for consecutive pages F2                EOS
+ *     F3 page count len x  XBZRLE records for consecutive pages: one run of len bytes x
  */
 #include "fault-channel.h"
 #include "ram-reference.h"
@@ -31,6 +32,21 @@ static void append_pages(GByteArray *out, unsigned first, unsigned count, uint8_
     }
 }
 
+static void append_deltas(GByteArray *out, unsigned first, unsigned count, uint8_t len, uint8_t x)
+{
+    for (unsigned i = 0; i < count; i++) {
+        uint8_t head[RAM_HEAD_MAX],
+            body[3 + 3 + 128] = {
+                RAM_XBZRLE_ENCODING, 0, 3 + len % 128, 0x80 | x, i % 40, len % 128};
+
+        memset(body + 6, x, len % 128);
+        g_byte_array_append(out, head,
+                            ram_put_head(head, (uint64_t)(first + i) << 12, RAM_FLAG_XBZRLE,
+                                         (x & 1) && i == 0 ? "ram" : NULL));
+        g_byte_array_append(out, body, 6 + len % 128);
+    }
+}
+
 static GByteArray *expand(const uint8_t *in, size_t n)
 {
     GByteArray *out = g_byte_array_new();
@@ -52,6 +68,9 @@ static GByteArray *expand(const uint8_t *in, size_t n)
             ram_put_word(records, RAM_FLAG_EOS);
             g_byte_array_append(out, records, RAM_WORD_BYTES);
             i++;
+        } else if (in[i] == 0xF3 && i + 4 < n) {
+            append_deltas(out, page, count, in[i + 3], in[i + 4]);
+            i += 5;
         } else {
             g_byte_array_append(out, &in[i++], 1);
         }

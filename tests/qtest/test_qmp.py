@@ -137,7 +137,7 @@ def test_every_capability(vm):
 @pytest.mark.parametrize("name, low, high", [
     ("announce-initial", 0, 100000), ("announce-max", 0, 100000), ("announce-rounds", 0, 1000),
     ("announce-step", 1, 10000), ("downtime-limit", 0, 2000000), ("max-bandwidth", 0, 2 ** 64 - 1),
-    ("avail-switchover-bandwidth", 0, 2 ** 64 - 1),
+    ("avail-switchover-bandwidth", 0, 2 ** 64 - 1), ("xbzrle-cache-size", 4096, 2 ** 63),
 ])
 def test_parameter_ranges(vm, name, low, high):
     before = vm.cmd("query-migrate-parameters")
@@ -152,6 +152,12 @@ def test_parameter_ranges(vm, name, low, high):
     assert vm.cmd("query-migrate-parameters")[name] == high
     vm.cmd("migrate-set-parameters", **{name: before[name]})
     assert vm.cmd("query-migrate-parameters") == before
+
+
+def test_powers_of_two(vm):
+    for value in (4097, 3 << 20, 2 ** 63 - 1):
+        with pytest.raises(QMPError, match="'xbzrle-cache-size' expects a power of two"):
+            vm.cmd("migrate-set-parameters", xbzrle_cache_size=value)
 
 
 def test_descriptors(vm, tmp_path):

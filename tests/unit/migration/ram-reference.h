@@ -40,6 +40,43 @@ static inline bool take_name(Bytes *b, char name[256])
     return take(b, &len, 1) && take(b, name, len) && strlen(name) == len;
 }
 
+/* A body of XBZRLE (spec 20 section 8), applied byte by byte. */
+static inline bool reference_delta(uint8_t *page, const uint8_t *p, size_t n)
+{
+    size_t i = 0, at = 0;
+
+    while (i < n) {
+        unsigned len[2];
+
+        for (int k = 0; k < 2; k++) {
+            if (n - i < 2) {
+                return false;
+            }
+            len[k] = p[i++];
+            if (len[k] >= 128) {
+                len[k] = len[k] - 128 + 128u * p[i];
+                if (p[i++] >= 128) {
+                    return false;
+                }
+            }
+            if (k == 0 && len[0] == 0 && at > 0) {
+                return false;
+            }
+            at += k == 0 ? len[0] : 0;
+            if (at > 4096) {
+                return false;
+            }
+        }
+        if (len[1] == 0 || len[1] > 4096 - at || len[1] > n - i) {
+            return false;
+        }
+        for (unsigned j = 0; j < len[1]; j++) {
+            page[at++] = p[i++];
+        }
+    }
+    return true;
+}
+
 /*
  * Load @b into @model, the image of the one block "ram" of @size bytes. True: a good stream. *cut:
  * page of which only a part came.
@@ -54,7 +91,7 @@ static inline bool reference_load(Bytes b, uint8_t *model, uint64_t size, uint64
     while (b.left || !at_section_end) {
         unsigned flags;
         uint64_t offset;
-        uint8_t fill;
+        uint8_t fill = 0;
 
         at_section_end = false;
         if (!take_be64(&b, &word)) {
@@ -74,7 +111,7 @@ static inline bool reference_load(Bytes b, uint8_t *model, uint64_t size, uint64
                 }
                 offset -= length;
             }
-        } else if (flags == RAM_FLAG_ZERO || flags == RAM_FLAG_PAGE) {
+        } else if (flags == RAM_FLAG_ZERO || flags == RAM_FLAG_PAGE || flags == RAM_FLAG_XBZRLE) {
             if (!(word & RAM_FLAG_CONTINUE)) {
                 if (!take_name(&b, name) || (flags == RAM_FLAG_ZERO && b.left < 1) ||
                     strcmp(name, "ram")) {
@@ -85,7 +122,22 @@ static inline bool reference_load(Bytes b, uint8_t *model, uint64_t size, uint64
             if ((flags == RAM_FLAG_ZERO && !take(&b, &fill, 1)) || !known || offset >= size) {
                 return false;
             }
-            if (flags == RAM_FLAG_ZERO) {
+            if (flags == RAM_FLAG_XBZRLE) {
+                uint8_t head[3], body[4096];
+                unsigned n;
+
+                if (!take(&b, head, 3) || head[0] != 1) {
+                    return false;
+                }
+                n = head[1] * 256u + head[2];
+                if (n > sizeof(body) || !take(&b, body, n)) {
+                    return false;
+                }
+                if (!reference_delta(model + offset, body, n)) {
+                    *cut = offset;
+                    return false;
+                }
+            } else if (flags == RAM_FLAG_ZERO) {
                 memset(model + offset, fill, 4096);
             } else if (!take(&b, model + offset, 4096)) {
                 *cut = offset;

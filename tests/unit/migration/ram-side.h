@@ -12,7 +12,7 @@ typedef struct {
     RamOptions options;
     MigrationCounters counters;
     RamPhase phase;
-    uint64_t passes, pass_bytes;
+    uint64_t passes, pass_bytes, xbzrle_cache_size;
     RamState *rs;
 } RamSide;
 
@@ -34,6 +34,11 @@ static inline MigrationCounters *side_counters(void *opaque)
 static inline RamPhase side_phase(void *opaque)
 {
     return ((RamSide *)opaque)->phase;
+}
+
+static inline uint64_t side_xbzrle_cache_size(void *opaque)
+{
+    return ((RamSide *)opaque)->xbzrle_cache_size;
 }
 
 static inline void side_note_pass(void *opaque, uint64_t dirty_bytes)
@@ -64,6 +69,7 @@ static inline void side_init(RamSide *s)
         .options = side_options,
         .counters = side_counters,
         .phase = side_phase,
+        .xbzrle_cache_size = side_xbzrle_cache_size,
         .note_pass = side_note_pass,
         .sink = side_sink,
         .placer = side_placer,

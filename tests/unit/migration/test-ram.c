@@ -297,6 +297,52 @@ static void test_untouched_stays_untouched(Fixture *fx, gconstpointer data)
     }
 }
 
+/* Small changes to the same pages: deltas from the second time on, judged by what they take; the
+ * cache is resized on the way. */
+static void test_deltas(Fixture *fx, gconstpointer data)
+{
+    RAMBlock *src = side_add(&fx->src, "ram", 4 * MiB, RAM_MIGRATABLE);
+    MigrationCounters *c = &fx->src.counters;
+    MigPendingData pending;
+    GRand *rng = g_rand_new_with_seed(9);
+
+    side_add(&fx->dst, "ram", 4 * MiB, RAM_MIGRATABLE);
+    scribble(src, rng, 100);
+    fx->src.options.xbzrle = true;
+    fx->src.xbzrle_cache_size = 2 * MiB;
+    setup(fx);
+    for (int round = 0; round < 12; round++) {
+        while (ram_save_iterate(fx->out, fx->src.rs, NULL) == ITERATE_MORE) {
+        }
+        g_assert_true(round > 1 || c->xbzrle_pages == 0);
+        for (uint64_t page = 0; page < 256; page++) {
+            src->host[page * 4096 + g_rand_int_range(rng, 0, 4096)] ^= 1;
+        }
+        dirty_log_mark(src, 0, 1 * MiB);
+        if (round == 7) {
+            memset(src->host + 16 * 4096, 0, 5 * 4096);
+            memset(src->host + 32 * 4096, 0xAA, 5 * 4096);
+            fx->src.xbzrle_cache_size = 64 * MiB;
+        }
+        pending = (MigPendingData){0};
+        ram_save_query_pending(fx->src.rs, &pending, true);
+        g_assert_cmpuint(pending.precopy, ==, c->pending_bytes);
+        if (round >= 2) {
+            g_assert_cmpuint(pending.precopy, <, 64 * KiB);
+        } else {
+            g_assert_cmpuint(pending.precopy, ==, 1 * MiB);
+        }
+    }
+    fx->src.phase = RAM_PHASE_DOWNTIME;
+    g_assert_true(ram_save_complete(fx->out, fx->src.rs, NULL));
+    g_assert_true(qemu_fflush(fx->out));
+    load_all(fx);
+    assert_same_memory(fx);
+    g_assert_cmpuint(c->xbzrle_pages, >=, 256 * 10);
+    g_assert_cmpuint(c->downtime_bytes, <, 64 * KiB);
+    g_rand_free(rng);
+}
+
 static void test_dirty_rounds(Fixture *fx, gconstpointer data)
 {
     RAMBlock *src = side_add(&fx->src, "ram", 4 * MiB, RAM_MIGRATABLE);
@@ -484,7 +530,14 @@ static const struct {
     {"high flag", BYTES(0, 0, 0, 0, 0, 0, 0x18, 0x00),
      "Unknown combination of migration flags: 0x800"},
     {"multifd flush", BYTES(0, 0, 0, 0, 0, 0, 0x02, 0x00), "flags 0x200 needs a capability"},
-    {"xbzrle", BYTES(W(0, 0x40), 1, 'a', 1, 0, 0), "flags 0x40 needs a capability"},
+    {"delta cut in its head", BYTES(W(0, 0x40), 1, 'a', 1, 0), "Unexpected end of stream"},
+    {"delta cut in its body", BYTES(W(0, 0x40), 1, 'a', 1, 0, 4, 0xC8, 1),
+     "Unexpected end of stream"},
+    {"delta of another encoding", BYTES(W(0, 0x40), 1, 'a', 2, 0, 0), "encoding 2 with 0 bytes"},
+    {"delta longer than a page", BYTES(W(0, 0x40), 1, 'a', 1, 0x10, 1), "with 4097 bytes"},
+    {"delta beyond the page", BYTES(W(0, 0x40), 1, 'a', 1, 0, 5, 0xFF, 0x1F, 2, 1, 1),
+     "it is damaged"},
+    {"delta of no block", BYTES(W(0, 0x60), 1, 0, 0), "continues a block, but none"},
     {"compressed page", BYTES(0, 0, 0, 0, 0, 0, 0x01, 0x00, 1, 'a'), "flags 0x100 needs"},
     {"RDMA hook", BYTES(W(0, 0x80)), "flags 0x80 needs"},
     {"NUL in a name", BYTES(W(0, 0x08), 2, 'a', 0), "NUL"},
@@ -624,6 +677,7 @@ int main(int argc, char **argv)
     ADD("any-segments", test_any_segments);
     ADD("wrong-guesses", test_wrong_guesses);
     ADD("untouched-stays-untouched", test_untouched_stays_untouched);
+    ADD("deltas", test_deltas);
     ADD("dirty-rounds", test_dirty_rounds);
     ADD("untouched-then-written", test_untouched_then_written);
     ADD("rate-limit", test_rate_limit);
