@@ -6,8 +6,9 @@
  *                    |             |
  *                    +-------------+-----> failed
  *
- * Until EOF was parsed the guest is the source's. Then, in this order: tell the source (a failure
- * here still leaves it the guest), take the images, run.
+ * Until EOF was parsed the guest is the source's. A Godwit source wants to hear then that all is
+ * loaded, and gives the guest away by its commit. Then, in this order: tell the source (without a
+ * commit a failure here still leaves it the guest), take the images, run.
  */
 #include "migration/incoming.h"
 #include "migration/channels.h"
@@ -34,8 +35,13 @@ struct MigrationIncomingState {
     bool finished;
     bool exiting; /* the process ends: a load cut short is no news */
 
-    QEMUFile *file;                /* main thread, before and after the incoming thread runs */
-    ReturnPathWriter *return_path; /* incoming thread */
+    QEMUFile *file; /* main thread, before and after the incoming thread runs */
+
+    /* Incoming thread. */
+    ReturnPathWriter *return_path;
+    bool two_step;  /* the source wants to be asked: */
+    bool loaded;    /* we have, */
+    bool committed; /* and it has let go of the guest */
 
     GMutex lock; /* protects error */
     GError *error;
@@ -121,6 +127,15 @@ static bool source_opens_return_path(void *opaque, GError **errp)
     return true;
 }
 
+static bool source_commits(MigrationIncomingState *mis, GError **errp)
+{
+    mis->committed = mis->loaded;
+    if (!mis->committed) {
+        error_setg(errp, "The source gives its guest away before all of it has come");
+    }
+    return mis->committed;
+}
+
 static bool source_pings(void *opaque, uint32_t cookie, GError **errp)
 {
     MigrationIncomingState *mis = opaque;
@@ -129,10 +144,40 @@ static bool source_pings(void *opaque, uint32_t cookie, GError **errp)
         error_setg(errp, "Ping 0x%x without a return path to answer on", cookie);
         return false;
     }
+    if (cookie == STREAM_WAIT_FOR_COMMIT) {
+        mis->two_step = true;
+        return true;
+    }
+    if (cookie == STREAM_COMMIT) {
+        return source_commits(mis, errp);
+    }
     return return_path_pong(mis->return_path, cookie, errp);
 }
 
+static bool source_awaits_answer(void *opaque)
+{
+    MigrationIncomingState *mis = opaque;
+
+    return mis->two_step;
+}
+
 /* ---- the incoming thread ---- */
+
+/* All is loaded. May we have it? */
+static bool await_commit(MigrationIncomingState *mis, const LoadContext *c, GError **errp)
+{
+    if (!mis->two_step) {
+        return true;
+    }
+    mis->loaded = may_go_on(mis, errp) && return_path_loaded(mis->return_path, errp);
+    while (mis->loaded && !mis->committed) {
+        if (!loadvm_command(c, errp)) {
+            g_prefix_error(errp, "The source kept its guest: ");
+            return false;
+        }
+    }
+    return mis->loaded;
+}
 
 /* The state the guest shall have here (spec 10 section 14.3). */
 static RunState final_runstate(MigrationIncomingState *mis)
@@ -171,7 +216,9 @@ static bool take_guest(MigrationIncomingState *mis, GError **errp)
     if (!may_go_on(mis, errp)) {
         return false;
     }
-    if (mis->return_path && !return_path_accept(mis->return_path, errp)) {
+    /* Once the source has let go nobody else would run it, whether it hears us or not. */
+    if (mis->return_path && !return_path_accept(mis->return_path, mis->committed ? NULL : errp) &&
+        !mis->committed) {
         return false;
     }
     state = activate_images(mis, final_runstate(mis));
@@ -208,11 +255,13 @@ static gpointer incoming_thread(gpointer opaque)
         .f = mis->file,
         .open_return_path = source_opens_return_path,
         .ping = source_pings,
+        .awaits_answer = source_awaits_answer,
         .opaque = mis,
     };
     GError *err = NULL;
 
-    if (loadvm_begin(&c, &err) && loadvm_items(&c, &err) && take_guest(mis, &err)) {
+    if (loadvm_begin(&c, &err) && loadvm_items(&c, &err) && await_commit(mis, &c, &err) &&
+        take_guest(mis, &err)) {
         if (!suppressed) {
             loadvm_trailer(&c);
         }

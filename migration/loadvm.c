@@ -216,6 +216,9 @@ static bool end_is_credible(const LoadContext *c, uint64_t offset, GError **errp
             return false;
         }
     }
+    if (c->awaits_answer && c->awaits_answer(c->opaque)) {
+        return true; /* and what it says next will tell */
+    }
     if (c->m->global_state.received || (ops->suppress_vmdesc && ops->suppress_vmdesc(c->m->host))) {
         return true;
     }
@@ -255,6 +258,22 @@ static bool load_command(const LoadContext *c, const StreamItem *item, uint64_t 
         return false;
     }
     return true;
+}
+
+bool loadvm_command(const LoadContext *c, GError **errp)
+{
+    uint64_t offset = qemu_file_offset(c->f);
+    StreamItem item;
+
+    if (!read_item(c->f, &item, errp)) {
+        return false;
+    }
+    if (item.type != STREAM_COMMAND) {
+        error_setg(errp, "Misplaced item type 0x%02x (%s) at offset %" PRIu64, item.type,
+                   stream_item_name(item.type), offset);
+        return false;
+    }
+    return load_command(c, &item, offset, errp);
 }
 
 /* ---- the loop ---- */

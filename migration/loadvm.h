@@ -13,6 +13,8 @@ typedef struct {
     /* COMMAND items this reader obeys; NULL: none (snapshots). */
     bool (*open_return_path)(void *opaque, GError **errp);
     bool (*ping)(void *opaque, uint32_t cookie, GError **errp);
+    /* Will the source be silent behind EOF until it has heard from us? */
+    bool (*awaits_answer)(void *opaque);
     void *opaque;
 } LoadContext;
 
@@ -20,6 +22,8 @@ typedef struct {
 bool loadvm_begin(const LoadContext *c, GError **errp);
 /* Items up to and including EOF. Errors name section and offset. */
 bool loadvm_items(const LoadContext *c, GError **errp);
+/* One item, which must be a command. */
+bool loadvm_command(const LoadContext *c, GError **errp);
 /* What follows EOF: read and forget. Never fails: the guest is ours already. */
 void loadvm_trailer(const LoadContext *c);
 /* load_cleanup of the live handlers; main thread, big lock. */

@@ -142,11 +142,17 @@ static void peer_pong(void *opaque, uint32_t cookie)
 {
     MigrationState *s = opaque;
 
-    if (cookie != STREAM_HELLO && (cookie & STREAM_HELLO_ANSWER_MASK) == STREAM_HELLO_ANSWER) {
+    if (cookie == STREAM_HELLO || (cookie & STREAM_HELLO_ANSWER_MASK) == STREAM_HELLO_ANSWER) {
         g_mutex_lock(&s->lock);
-        s->peer_features = cookie & ~STREAM_HELLO_ANSWER_MASK;
+        s->peer_known = true;
+        if (cookie != STREAM_HELLO) {
+            s->peer_features = cookie & ~STREAM_HELLO_ANSWER_MASK;
+        }
+        g_cond_broadcast(&s->wake);
         g_mutex_unlock(&s->lock);
-        recorder_note(s->m->source_record, "the destination is a Godwit");
+        recorder_note(s->m->source_record, cookie == STREAM_HELLO
+                                               ? "the destination is not a Godwit"
+                                               : "the destination is a Godwit");
     } else if (cookie >= STREAM_SETTLE && cookie - STREAM_SETTLE <= UINT16_MAX) {
         g_mutex_lock(&s->lock);
         s->pongs = cookie - STREAM_SETTLE;
@@ -155,16 +161,28 @@ static void peer_pong(void *opaque, uint32_t cookie)
     }
 }
 
-static void peer_done(void *opaque, bool accepted, GError *err, bool explained)
+static void peer_loaded(void *opaque)
 {
     MigrationState *s = opaque;
 
     g_mutex_lock(&s->lock);
-    if (accepted && !s->eof_sent) {
-        accepted = false;
+    s->peer_loaded = true;
+    g_cond_broadcast(&s->wake);
+    g_mutex_unlock(&s->lock);
+}
+
+static void peer_done(void *opaque, ReturnPathVerdict verdict, GError *err, bool explained)
+{
+    MigrationState *s = opaque;
+    bool accepted;
+
+    g_mutex_lock(&s->lock);
+    if (verdict == VERDICT_ACCEPTED && !s->eof_sent) {
+        verdict = VERDICT_REFUSED;
         error_setg(&err, "The destination took the guest before it was offered");
     }
-    s->peer_accepted = accepted;
+    accepted = verdict == VERDICT_ACCEPTED;
+    s->peer_verdict = verdict;
     s->peer_done = true;
     if (err && explained && !s->cancelled) {
         s->peer_error = g_error_copy(err);
@@ -182,23 +200,32 @@ static void peer_done(void *opaque, bool accepted, GError *err, bool explained)
     }
 }
 
-static const ReturnPathEvents return_path_events = {.pong = peer_pong, .done = peer_done};
+static const ReturnPathEvents return_path_events = {
+    .pong = peer_pong,
+    .loaded = peer_loaded,
+    .done = peer_done,
+};
 
-static void send_command(QEMUFile *f, StreamCommand command, const uint8_t *args, uint16_t len)
+static void put_command(QEMUFile *f, StreamCommand command, const uint8_t *args, uint16_t len)
 {
     StreamItem item = {.type = STREAM_COMMAND, .command = command, .command_len = len};
     uint8_t bytes[STREAM_ITEM_MAX];
 
     qemu_put_buffer(f, bytes, stream_encode_item(&item, bytes));
     qemu_put_buffer(f, args, len);
-    qemu_fflush(f);
+}
+
+void outgoing_put_ping(MigrationState *s, uint32_t cookie)
+{
+    uint32_t be = GUINT32_TO_BE(cookie);
+
+    put_command(s->file, STREAM_CMD_PING, (uint8_t *)&be, sizeof(be));
 }
 
 void outgoing_ping(MigrationState *s, uint32_t cookie)
 {
-    uint32_t be = GUINT32_TO_BE(cookie);
-
-    send_command(s->file, STREAM_CMD_PING, (uint8_t *)&be, sizeof(be));
+    outgoing_put_ping(s, cookie);
+    qemu_fflush(s->file);
 }
 
 static bool open_return_path(MigrationState *s, GError **errp)
@@ -216,7 +243,7 @@ static bool open_return_path(MigrationState *s, GError **errp)
     if (!s->return_path) {
         return false;
     }
-    send_command(s->file, STREAM_CMD_OPEN_RETURN_PATH, NULL, 0);
+    put_command(s->file, STREAM_CMD_OPEN_RETURN_PATH, NULL, 0);
     outgoing_ping(s, 1);
     outgoing_ping(s, STREAM_HELLO);
     return true;
@@ -453,7 +480,7 @@ bool outgoing_start(MigrationState *s, const MigrationTransport *t, GError **err
 
 /*
  * Note the wish. True if the guest is offered: the destination may be taking it right now, and
- * cutting the line would lose its answer and leave both with the guest. offer_guest() looks at the
+ * cutting the line would lose its answer and leave both with the guest. switchover.c looks at the
  * wish and makes the offer under the same lock, so exactly one of the two comes first.
  */
 static bool note_cancel(MigrationState *s)
@@ -462,7 +489,7 @@ static bool note_cancel(MigrationState *s)
 
     g_mutex_lock(&s->lock);
     s->cancelled = true;
-    offered = s->eof_sent && s->return_path;
+    offered = s->offered && s->return_path;
     g_cond_broadcast(&s->wake);
     g_mutex_unlock(&s->lock);
     return offered;

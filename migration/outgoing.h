@@ -36,10 +36,13 @@ struct MigrationState {
     GError *error;      /* what failed first */
     GError *peer_error; /* the reason the destination gave: explains ours */
     bool cancelled;
-    bool continued; /* migrate-continue */
-    bool eof_sent;  /* from now on the destination may accept */
-    bool peer_done; /* no more return-path messages */
-    bool peer_accepted;
+    bool continued;   /* migrate-continue */
+    bool eof_sent;    /* a destination that waits for no commit takes the guest, */
+    bool offered;     /* and from here on every one may */
+    bool peer_known;  /* has answered our hello */
+    bool peer_loaded; /* waits for our commit */
+    bool peer_done;   /* no more return-path messages */
+    ReturnPathVerdict peer_verdict;
     uint32_t peer_features;
     uint32_t pongs; /* answers to our settle pings so far */
 
@@ -48,7 +51,9 @@ struct MigrationState {
     RunState state_before; /* the guest's, when it was stopped by us */
     bool stopped;
     bool images_released;
+    bool two_step;  /* the destination waits for our commit */
     bool committed; /* the destination owns the guest */
+    bool in_doubt;  /* nobody can tell whether it does */
     unsigned settle_rounds;
     uint64_t last_pending;
     uint32_t settle_pings;
@@ -98,6 +103,8 @@ char *outgoing_error(MigrationState *s);
 uint32_t outgoing_peer_features(MigrationState *s);
 /* Bytes sent so far, on all channels. Migration thread, or main when there is none. */
 uint64_t outgoing_bytes(const MigrationState *s);
+/* PING into the stream's buffer; migration thread. */
+void outgoing_put_ping(MigrationState *s, uint32_t cookie);
 /* PING, flushed; migration thread. */
 void outgoing_ping(MigrationState *s, uint32_t cookie);
 

@@ -40,7 +40,7 @@ static bool read_message(ReturnPathReader *r, ReturnPathMessage *msg, GError **e
 }
 
 /* One message; true while more may come. */
-static bool handle_message(ReturnPathReader *r, bool *accepted, GError **errp)
+static bool handle_message(ReturnPathReader *r, ReturnPathVerdict *verdict, GError **errp)
 {
     ReturnPathMessage msg;
 
@@ -51,13 +51,16 @@ static bool handle_message(ReturnPathReader *r, bool *accepted, GError **errp)
     case RP_PONG:
         r->events.pong(r->opaque, msg.value);
         return true;
+    case RP_LOADED:
+        r->events.loaded(r->opaque);
+        return true;
     case RP_FAILURE_TEXT:
         g_free(r->reason);
         r->reason = g_strdup(msg.text);
         return true;
     case RP_SHUT:
-        *accepted = msg.value == 0;
-        if (!*accepted) {
+        *verdict = msg.value ? VERDICT_REFUSED : VERDICT_ACCEPTED;
+        if (msg.value) {
             error_setg(errp, "The destination reports failure (code %u)", msg.value);
         }
         return false;
@@ -72,15 +75,16 @@ static gpointer reader_thread(gpointer opaque)
 {
     ReturnPathReader *r = opaque;
     GError *err = NULL;
-    bool accepted = false;
+    ReturnPathVerdict verdict = VERDICT_NONE;
 
-    while (handle_message(r, &accepted, &err)) {
+    while (handle_message(r, &verdict, &err)) {
     }
     if (r->reason && err) {
         g_clear_error(&err);
         error_setg(&err, "Destination: %s", r->reason);
+        verdict = VERDICT_REFUSED;
     }
-    r->events.done(r->opaque, accepted, err, r->reason != NULL);
+    r->events.done(r->opaque, verdict, err, r->reason != NULL);
     return NULL;
 }
 
@@ -155,9 +159,14 @@ bool return_path_pong(ReturnPathWriter *w, uint32_t cookie, GError **errp)
 
     if (cookie == STREAM_HELLO) {
         w->peer_is_godwit = true;
-        msg.value = STREAM_HELLO_ANSWER | PEER_FAILURE_TEXT;
+        msg.value = STREAM_HELLO_ANSWER | PEER_FAILURE_TEXT | PEER_COMMIT;
     }
     return send_message(w, &msg, errp);
+}
+
+bool return_path_loaded(ReturnPathWriter *w, GError **errp)
+{
+    return send_message(w, &(ReturnPathMessage){.type = RP_LOADED}, errp);
 }
 
 bool return_path_accept(ReturnPathWriter *w, GError **errp)

@@ -16,11 +16,19 @@
 
 typedef struct ReturnPathReader ReturnPathReader;
 
+typedef enum {
+    VERDICT_NONE,     /* the line ended without a word, or with one that makes no sense */
+    VERDICT_ACCEPTED, /* SHUT 0: the guest is the destination's */
+    VERDICT_REFUSED,  /* the destination has said that it failed: it will not run the guest */
+} ReturnPathVerdict;
+
 typedef struct {
     void (*pong)(void *opaque, uint32_t cookie);
-    /* Nothing more will come. @accepted: SHUT 0. Otherwise @err (callee frees) says why;
-     * @explained: in the destination's own words. Called exactly once. */
-    void (*done)(void *opaque, bool accepted, GError *err, bool explained);
+    /* The destination waits for our commit. */
+    void (*loaded)(void *opaque);
+    /* Nothing more will come. Unless accepted, @err (callee frees) says why; @explained: in the
+     * destination's own words. Called exactly once. */
+    void (*done)(void *opaque, ReturnPathVerdict verdict, GError *err, bool explained);
 } ReturnPathEvents;
 
 /* Reads until SHUT, an error, or the channel is shut down; events come from the reader's thread.
@@ -38,6 +46,8 @@ ReturnPathWriter *return_path_writer_new(QIOChannel *ioc);
 void return_path_writer_free(ReturnPathWriter *w);
 /* PONG; a Godwit's hello is answered with our features. */
 bool return_path_pong(ReturnPathWriter *w, uint32_t cookie, GError **errp);
+/* "All is loaded: say that I may have the guest." */
+bool return_path_loaded(ReturnPathWriter *w, GError **errp);
 /* "The guest is mine." False: the source may not have heard it, do not run the guest. */
 bool return_path_accept(ReturnPathWriter *w, GError **errp);
 /* "I failed", with the reason if the source understands it. Best effort. */

@@ -4,10 +4,11 @@
  * owns it afterwards.
  *
  *     decide     what is left fits into the downtime limit at the bandwidth we see, or nothing is
- * left prepare    flush what is queued, so that only the rest travels while the guest is down
+ *                left
+ *     prepare    flush what is queued, so that only the rest travels while the guest is down
  *     -- stop --
  *     rest       dirty pages, device state, EOF: one flush
- *     -- commit: without a return path the EOF in the channel, with one the destination's SHUT 0 --
+ *     -- commit: whose guest it is, see below --
  *     describe   the JSON behind EOF, made when the destination may already run
  *
  * Any failure before the commit rolls back: images taken back, guest running again.
@@ -192,23 +193,38 @@ static bool release_images(MigrationState *s, GError **errp)
     return true;
 }
 
-/* From here on the destination may take the guest; under one lock with note_cancel(). */
-static bool offer_guest(MigrationState *s, GError **errp)
+/* Set one of the two unless it is too late; under one lock with note_cancel(). */
+static bool pass_point(MigrationState *s, bool *point, GError **errp)
 {
+    bool passed;
+
     g_mutex_lock(&s->lock);
-    s->eof_sent = !s->cancelled && !s->error;
+    passed = *point = !s->cancelled && !s->error;
     g_mutex_unlock(&s->lock);
-    if (!s->eof_sent) {
-        return !migration_interrupted(s, errp);
+    return passed || !migration_interrupted(s, errp);
+}
+
+static bool flush_rest(MigrationState *s, const char *what, GError **errp)
+{
+    if (qemu_fflush(s->file)) {
+        return true;
     }
-    qemu_put_byte(s->file, STREAM_EOF);
-    if (!qemu_fflush(s->file)) {
-        qemu_file_check(s->file, errp);
-        g_prefix_error(errp, "Sending the end of the stream (offset %" PRIu64 "): ",
-                       qemu_file_transferred(s->file));
+    qemu_file_check(s->file, errp);
+    g_prefix_error(errp, "Sending %s (offset %" PRIu64 "): ", what, qemu_file_transferred(s->file));
+    return false;
+}
+
+/* In two steps the offer is made later, by hand_over(). */
+static bool send_end(MigrationState *s, GError **errp)
+{
+    if (!pass_point(s, &s->eof_sent, errp) || (!s->two_step && !pass_point(s, &s->offered, errp))) {
         return false;
     }
-    return true;
+    if (s->two_step) {
+        outgoing_put_ping(s, STREAM_WAIT_FOR_COMMIT);
+    }
+    qemu_put_byte(s->file, STREAM_EOF);
+    return flush_rest(s, "the end of the stream", errp);
 }
 
 bool switchover_send_rest(MigrationState *s, VMDescWriter *desc, GError **errp)
@@ -225,7 +241,7 @@ bool switchover_send_rest(MigrationState *s, VMDescWriter *desc, GError **errp)
         return false;
     }
     note_step(s, "devices", &since);
-    if (!offer_guest(s, errp)) {
+    if (!send_end(s, errp)) {
         return false;
     }
     note_step(s, "flush", &since);
@@ -248,13 +264,48 @@ bool switchover_send_description(MigrationState *s, const VMDescWriter *desc)
 
 /* ---- whose guest ---- */
 
+/*
+ * The last message of any protocol may get lost. What that costs:
+ *
+ *   no return path        committed when the channel has taken EOF
+ *   return path           ... when SHUT 0 has arrived; lost, the guest runs on both sides
+ *   return path, Godwit   in two steps: nothing happens before LOADED has arrived; then PING COMMIT
+ *                         is the last word. If neither an answer comes nor the write has failed,
+ * the guest stays stopped here, and a person decides: never on both sides.
+ */
+
 /* How long a cancelled source still listens for the answer to its offer. */
 #define CANCEL_PATIENCE_US (1 * G_TIME_SPAN_SECOND)
+/* And how long one asks who the destination is, the guest still running. */
+#define HELLO_PATIENCE_US (1 * G_TIME_SPAN_SECOND)
 
-static bool await_verdict(MigrationState *s, GError **errp)
+static void choose_steps(MigrationState *s)
 {
+    int64_t end = g_get_monotonic_time() + HELLO_PATIENCE_US;
+
+    g_mutex_lock(&s->lock);
+    while (s->return_path && !s->peer_known && !s->peer_done && !s->cancelled && !s->error &&
+           g_cond_wait_until(&s->wake, &s->lock, end)) {
+    }
+    s->two_step = s->peer_features & PEER_COMMIT;
+    g_mutex_unlock(&s->lock);
+}
+
+static bool await_loaded(MigrationState *s, GError **errp)
+{
+    g_mutex_lock(&s->lock);
+    while (!s->peer_loaded && !s->peer_done && !s->cancelled && !s->error) {
+        g_cond_wait(&s->wake, &s->lock);
+    }
+    g_mutex_unlock(&s->lock);
+    return !migration_interrupted(s, errp);
+}
+
+/* NONE if a cancelled source has waited long enough. */
+static ReturnPathVerdict await_verdict(MigrationState *s)
+{
+    ReturnPathVerdict verdict;
     int64_t end = 0;
-    bool accepted;
 
     g_mutex_lock(&s->lock);
     while (!s->peer_done) {
@@ -267,16 +318,25 @@ static bool await_verdict(MigrationState *s, GError **errp)
             break;
         }
     }
-    accepted = s->peer_accepted;
+    verdict = s->peer_verdict;
     g_mutex_unlock(&s->lock);
-    if (accepted) {
-        return true;
-    }
-    qemu_file_shutdown(s->file); /* an answer that comes now is too late */
-    if (!migration_interrupted(s, errp)) {
-        error_setg(errp, "The destination did not take the guest");
-    }
-    return false;
+    return verdict;
+}
+
+/* Neither a cancel nor a broken line explains why the guest stands still now: this does. */
+static void leave_in_doubt(MigrationState *s, GError **errp)
+{
+    s->in_doubt = true;
+    g_mutex_lock(&s->lock);
+    s->cancelled = false;
+    g_clear_error(&s->error);
+    g_mutex_unlock(&s->lock);
+    error_setg(errp,
+               "At offset %" PRIu64
+               ": The line broke after the guest was given to the destination and before that was "
+               "confirmed. It may run there, so it stays stopped here; 'cont' takes it back once "
+               "you know that it does not",
+               qemu_file_transferred(s->file));
 }
 
 static void commit(MigrationState *s)
@@ -289,29 +349,54 @@ static void commit(MigrationState *s)
                         now - s->stop_us);
 }
 
+/* The stream is sent, up to EOF. True: the guest is the destination's. */
+static bool hand_over(MigrationState *s, const VMDescWriter *desc, GError **errp)
+{
+    ReturnPathVerdict verdict;
+
+    if (s->two_step) {
+        if (!await_loaded(s, errp) || !pass_point(s, &s->offered, errp)) {
+            return false;
+        }
+        outgoing_put_ping(s, STREAM_COMMIT);
+        if (!flush_rest(s, "the commit", errp)) {
+            return false; /* and so it did not arrive whole */
+        }
+    }
+    switchover_send_description(s, desc);
+    verdict = await_verdict(s);
+    if (verdict == VERDICT_ACCEPTED) {
+        commit(s);
+        return true;
+    }
+    qemu_file_shutdown(s->file); /* an answer that comes now is too late */
+    if (s->two_step && verdict == VERDICT_NONE) {
+        leave_in_doubt(s, errp);
+    } else if (!migration_interrupted(s, errp)) {
+        error_setg(errp, "The destination did not take the guest");
+    }
+    return false;
+}
+
 bool switchover_run(MigrationState *s, GError **errp)
 {
     bool suppressed = s->host->ops->suppress_vmdesc && s->host->ops->suppress_vmdesc(s->host);
     g_autoptr(VMDescWriter) desc = suppressed ? NULL : vmdesc_new();
-    bool offered;
+    bool sent;
 
     qemu_fflush(s->file);
+    choose_steps(s);
     bql_lock();
-    offered = stop_guest(s, errp) && enter_device(s, errp) && switchover_send_rest(s, desc, errp);
+    sent = stop_guest(s, errp) && enter_device(s, errp) && switchover_send_rest(s, desc, errp);
     bql_unlock();
-    if (!offered) {
+    if (!sent) {
         return false;
     }
     if (s->return_path) {
-        switchover_send_description(s, desc);
-        if (!await_verdict(s, errp)) {
-            return false;
-        }
-        commit(s);
-    } else {
-        commit(s);
-        switchover_send_description(s, desc);
+        return hand_over(s, desc, errp);
     }
+    commit(s);
+    switchover_send_description(s, desc);
     return true;
 }
 
@@ -319,7 +404,9 @@ static void roll_back(MigrationState *s)
 {
     GError *err = NULL;
 
-    if (s->images_released && !s->host->ops->block_activate(s->host, &err)) {
+    if (s->in_doubt) {
+        s->host->ops->set_runstate(s->host, RUN_STATE_PAUSED); /* `cont` takes the images back */
+    } else if (s->images_released && !s->host->ops->block_activate(s->host, &err)) {
         error_report("The guest stays paused, its disk images cannot be taken back: %s",
                      err->message);
         g_error_free(err);

@@ -254,6 +254,7 @@ size_t rp_encode(const ReturnPathMessage *msg, uint8_t out[RP_HEADER_SIZE + RP_P
         p += len;
         break;
     case RP_SWITCHOVER_ACK:
+    case RP_LOADED:
     case RP_INVALID:
         break;
     }
@@ -294,6 +295,7 @@ static bool decode_payload(const uint8_t *p, size_t len, ReturnPathMessage *msg)
     case RP_RECV_BITMAP:
         return decode_name(p, len, msg->name);
     case RP_SWITCHOVER_ACK:
+    case RP_LOADED:
         return len == 0;
     case RP_FAILURE_TEXT:
         memcpy(msg->text, p, len);
@@ -307,7 +309,8 @@ static bool decode_payload(const uint8_t *p, size_t len, ReturnPathMessage *msg)
 
 static bool known_type(uint16_t type)
 {
-    return (type > RP_INVALID && type <= RP_SWITCHOVER_ACK) || type == RP_FAILURE_TEXT;
+    return (type > RP_INVALID && type <= RP_SWITCHOVER_ACK) || type == RP_FAILURE_TEXT ||
+           type == RP_LOADED;
 }
 
 DecodeResult rp_decode(const uint8_t *in, size_t len, ReturnPathMessage *msg, size_t *need,

@@ -100,8 +100,9 @@ typedef enum {
     RP_RECV_BITMAP,
     RP_RESUME_ACK,
     RP_SWITCHOVER_ACK,
-    /* Only after a Godwit source has said it understands (stream_hello). */
-    RP_FAILURE_TEXT = 0x4757,
+    /* Only to a Godwit source, which has said so by STREAM_HELLO. */
+    RP_FAILURE_TEXT = 0x4757, /* why the SHUT that follows is not 0 */
+    RP_LOADED = 0x4758,       /* all is loaded, waiting for STREAM_COMMIT */
 } ReturnPathType;
 
 #define RP_HEADER_SIZE 4
@@ -131,11 +132,19 @@ DecodeResult rp_decode(const uint8_t *in, size_t len, ReturnPathMessage *msg, si
 #define STREAM_HELLO_ANSWER      0x60000000U
 #define STREAM_HELLO_ANSWER_MASK 0xf0000000U
 
+/*
+ * Who owns the guest, between Godwits (docs/interop/stream.md): PING STREAM_WAIT_FOR_COMMIT before
+ * EOF asks the destination not to run by itself, PING STREAM_COMMIT behind EOF gives it the guest.
+ */
+#define STREAM_WAIT_FOR_COMMIT 0x47585741U
+#define STREAM_COMMIT          0x4758434fU
+
 /* PING cookies that ask how far the destination has read; any value but those in use elsewhere. */
 #define STREAM_SETTLE 0x47570000U
 
 typedef enum {
     PEER_FAILURE_TEXT = 1 << 0, /* sends RP_FAILURE_TEXT when it fails */
+    PEER_COMMIT = 1 << 1,       /* understands STREAM_WAIT_FOR_COMMIT */
 } PeerFeatures;
 
 #endif

@@ -78,16 +78,20 @@ static void on_pong(void *opaque, uint32_t cookie)
 {
 }
 
-static void on_done(void *opaque, bool accepted, GError *err, bool explained)
+static void on_loaded(void *opaque)
 {
-    fuzz_check_error(accepted, err);
+}
+
+static void on_done(void *opaque, ReturnPathVerdict verdict, GError *err, bool explained)
+{
+    fuzz_check_error(verdict == VERDICT_ACCEPTED, err);
     g_clear_error(&err);
     ++*(unsigned *)opaque;
 }
 
 static void reader(const uint8_t *data, size_t size)
 {
-    static const ReturnPathEvents events = {on_pong, on_done};
+    static const ReturnPathEvents events = {on_pong, on_loaded, on_done};
     g_autoptr(QIOChannelBuffer) ioc = io_channel_buffer_new();
     unsigned done = 0;
 
