@@ -307,6 +307,13 @@ uint64_t io_channel_backlog(QIOChannel *ioc)
     return k->backlog ? k->backlog(ioc) : 0;
 }
 
+bool io_channel_say_end(QIOChannel *ioc, GError **errp)
+{
+    QIOChannelClass *k = IO_CHANNEL_GET_CLASS(ioc);
+
+    return !k->say_end || k->say_end(ioc, errp);
+}
+
 void io_channel_shutdown(QIOChannel *ioc, IOShutdown how)
 {
     IO_CHANNEL_GET_CLASS(ioc)->shutdown(ioc, how);

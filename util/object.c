@@ -55,6 +55,11 @@ const char *object_id(GObject *obj)
     return g_object_get_data(obj, "godwit-id");
 }
 
+ObjectRegistry *object_registry_of(GObject *obj)
+{
+    return g_object_get_data(obj, "godwit-registry");
+}
+
 static gint compare_names(gconstpointer a, gconstpointer b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -280,6 +285,10 @@ static bool json_to_value(GParamSpec *spec, GValue *value, JsonNode *node, GErro
         if (G_PARAM_SPEC_VALUE_TYPE(spec) == G_TYPE_STRV) {
             return json_to_strv(spec, value, node, errp);
         }
+        if (G_PARAM_SPEC_VALUE_TYPE(spec) == JSON_TYPE_NODE) {
+            g_value_set_boxed(value, node);
+            return true;
+        }
         /* fall through */
     default:
         error_setg(errp, "Property '%s' cannot be set", spec->name);
@@ -338,6 +347,9 @@ JsonNode *object_get_property_json(GObject *obj, const char *name, GError **errp
         return json_node_init_int(node, g_value_get_int64(&value));
     default:
         json_node_free(node);
+        if (G_VALUE_HOLDS(&value, JSON_TYPE_NODE) && g_value_get_boxed(&value)) {
+            return g_value_dup_boxed(&value);
+        }
         error_setg(errp, "Property '%s' cannot be read", name);
         return NULL;
     }
@@ -433,6 +445,7 @@ GObject *object_registry_create(ObjectRegistry *reg, const char *type, const cha
     }
     obj = g_object_new(gtype, NULL);
     g_object_set_data_full(obj, "godwit-id", g_strdup(id), g_free);
+    g_object_set_data(obj, "godwit-registry", reg);
     if (!object_apply(obj, props, errp)) {
         return NULL;
     }

@@ -59,6 +59,8 @@ struct _QIOChannelClass {
     GSource *(*create_watch)(QIOChannel *ioc, GIOCondition cond);
     /* Turn TCP_NODELAY, cork and the like on or off; no-op where meaningless. */
     void (*set_delay)(QIOChannel *ioc, bool enabled);
+    /* See io_channel_say_end(); NULL: the kind has no word for it. */
+    bool (*say_end)(QIOChannel *ioc, GError **errp);
     /* See io_channel_backlog(); NULL: not known. */
     uint64_t (*backlog)(QIOChannel *ioc);
 };
@@ -112,6 +114,11 @@ void io_channel_set_delay(QIOChannel *ioc, bool enabled);
  * acknowledges the short end of a burst when its reader has caught up, or after 40 ms.
  */
 uint64_t io_channel_backlog(QIOChannel *ioc);
+/*
+ * Tell the peer that nothing more will be written, where that differs from the end of the
+ * connection (TLS: close_notify). The writer, after its last write. The channel stays open.
+ */
+bool io_channel_say_end(QIOChannel *ioc, GError **errp);
 /* Wake all users and make further transfers fail (read: end of stream or error). Idempotent. */
 void io_channel_shutdown(QIOChannel *ioc, IOShutdown how);
 /* Release the transport; pending output has left the process. Idempotent. */

@@ -43,7 +43,7 @@ GPtrArray *object_type_list(void);
 /*
  * Set property @name from command-line text / from JSON; conversion errors name the property. A
  * JSON string is taken as text, so the string values that keyval_parse() makes work for properties
- * of any type.
+ * of any type. A property of the boxed type JSON_TYPE_NODE takes any JSON but a string as it is.
  */
 bool object_set_property_text(GObject *obj, const char *name, const char *text, GError **errp);
 bool object_set_property_json(GObject *obj, const char *name, JsonNode *value, GError **errp);
@@ -53,6 +53,9 @@ JsonNode *object_get_property_json(GObject *obj, const char *name, GError **errp
 typedef struct ObjectRegistry ObjectRegistry;
 ObjectRegistry *object_registry_new(void);
 void object_registry_free(ObjectRegistry *reg);
+/* The registry that creates or holds @obj, for objects that name others; valid from complete() on,
+ * until the object was removed. NULL for others. */
+ObjectRegistry *object_registry_of(GObject *obj);
 
 /* Create, set properties (@props: JSON object without qom-type and id), complete, and add. */
 GObject *object_registry_create(ObjectRegistry *reg, const char *type, const char *id,
