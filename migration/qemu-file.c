@@ -271,6 +271,17 @@ void qemu_put_buffer(QEMUFile *f, const void *buf, size_t len)
     queue_staged(f, len);
 }
 
+uint8_t *qemu_put_reserve(QEMUFile *f, size_t len)
+{
+    g_assert(len <= QEMU_FILE_RESERVE_MAX);
+    return stage_room(f, len);
+}
+
+void qemu_put_reserved(QEMUFile *f, size_t len)
+{
+    queue_staged(f, len);
+}
+
 void qemu_put_counted_string(QEMUFile *f, const char *s)
 {
     size_t len = strlen(s);

@@ -47,6 +47,13 @@ void qemu_put_be64(QEMUFile *f, uint64_t v);
 void qemu_put_buffer(QEMUFile *f, const void *buf, size_t len);
 /* Counted string: u8 length, bytes; longer than 255 is an error of the file. */
 void qemu_put_counted_string(QEMUFile *f, const char *s);
+/*
+ * For bytes that are made rather than copied: room for @len of them, until the next call on @f.
+ * qemu_put_reserved() puts the first @len (>= 1) of it.
+ */
+#define QEMU_FILE_RESERVE_MAX (32 * KiB)
+uint8_t *qemu_put_reserve(QEMUFile *f, size_t len);
+void qemu_put_reserved(QEMUFile *f, size_t len);
 /* Queue @len bytes at @buf by reference; valid until the next flush. Neighbours are merged. */
 void qemu_put_buffer_ref(QEMUFile *f, const void *buf, size_t len);
 /* Everything to the channel. True iff the channel has accepted every byte put so far: the commit of

@@ -7,7 +7,10 @@
 #include "migration/ram-sink.h"
 #include "migration/wire/ram.h"
 
-#define ZERO_BATCH 1024
+/* As many ZERO records as can be made in place at once; a round number, see wire/ram.c. */
+#define ZERO_BATCH 3584
+
+G_STATIC_ASSERT(ZERO_BATCH *RAM_ZERO_RECORD_BYTES <= QEMU_FILE_RESERVE_MAX);
 
 typedef struct {
     RamSink base;
@@ -55,7 +58,6 @@ static bool stream_send_zero_run(RamSink *sink, QEMUFile *f, RAMBlock *block, ui
                                  uint64_t count, GError **errp)
 {
     StreamSink *s = container_of(sink, StreamSink, base);
-    uint8_t records[ZERO_BATCH * RAM_ZERO_RECORD_BYTES];
 
     if (block != s->last) {
         put_head(s, f, block, first, RAM_FLAG_ZERO);
@@ -64,10 +66,11 @@ static bool stream_send_zero_run(RamSink *sink, QEMUFile *f, RAMBlock *block, ui
         count--;
     }
     while (count) {
-        uint64_t n = MIN(count, ZERO_BATCH);
+        uint64_t n = MIN(count, ZERO_BATCH - first % ZERO_BATCH);
+        size_t len = n * RAM_ZERO_RECORD_BYTES;
 
-        ram_put_zero_records(records, first << TARGET_PAGE_BITS, n);
-        qemu_put_buffer(f, records, n * RAM_ZERO_RECORD_BYTES);
+        ram_put_zero_records(qemu_put_reserve(f, len), first << TARGET_PAGE_BITS, n);
+        qemu_put_reserved(f, len);
         first += n;
         count -= n;
     }

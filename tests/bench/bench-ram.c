@@ -233,8 +233,8 @@ int main(int argc, char **argv)
         r[i] = run_once(rs, size);
     }
     qsort(r, n, sizeof(*r), by_time);
-    printf("%-10s %5.1f GiB  median %7.1f ms  best %7.1f ms  %6.2f GiB/s  cpu s/GiB: source %.3f "
-           "destination %.3f\n",
+    printf("%-10s %5.1f GiB  median %7.1f ms  best %7.1f ms  %6.2f GiB/s  cpu s/GiB: source %.4f "
+           "destination %.4f\n",
            kind, gib, r[n / 2].seconds * 1e3, r[0].seconds * 1e3, gib / r[n / 2].seconds,
            r[n / 2].source_cpu / gib, r[n / 2].destination_cpu / gib);
     return 0;
