@@ -283,6 +283,47 @@ static void test_connect(const char *listen_uri, const char *connect_fmt)
     accepted_clear(&a);
 }
 
+static int buffer_of(int fd, int option)
+{
+    int value = 0;
+    socklen_t len = sizeof(value);
+
+    g_assert_cmpint(getsockopt(fd, SOL_SOCKET, option, &value, &len), ==, 0);
+    return value;
+}
+
+/* What the kernel makes of a wish for @bytes. */
+static int granted(int option, int bytes)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), value;
+
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, option, &bytes, sizeof(bytes)), ==, 0);
+    value = buffer_of(fd, option);
+    close(fd);
+    return value;
+}
+
+/* Both ends on this host: the buffers stay within the processor's cache. */
+static void test_local_buffers(void)
+{
+    Accepted a;
+    g_autofree char *uri = NULL;
+    g_autoptr(SocketAddress) addr = NULL;
+    QIOChannelSocket *client;
+
+    accepted_init(&a, "tcp:127.0.0.1:0");
+    uri = g_strdup_printf("tcp:127.0.0.1:%d", port_of(a.l));
+    addr = socket_address_parse(uri, NULL);
+    client = io_channel_socket_connect_sync(addr, NULL);
+    g_assert_nonnull(client);
+    g_assert_cmpint(buffer_of(io_channel_socket_fd(client), SO_SNDBUF), ==,
+                    granted(SO_SNDBUF, 512 * KiB));
+    g_assert_cmpint(buffer_of(io_channel_socket_fd(client), SO_RCVBUF), ==,
+                    granted(SO_RCVBUF, 1 * MiB));
+    g_object_unref(client);
+    accepted_clear(&a);
+}
+
 static void test_tcp(void)
 {
     test_connect("tcp:127.0.0.1:0", "tcp:127.0.0.1:%d");
@@ -568,6 +609,7 @@ int main(int argc, char **argv)
     g_test_add_func("/socket/listen/free-in-callback", test_free_in_callback);
     g_test_add_func("/socket/listen/inherited", test_inherited);
     g_test_add_func("/socket/tcp", test_tcp);
+    g_test_add_func("/socket/local-buffers", test_local_buffers);
     g_test_add_func("/socket/unix", test_unix);
     g_test_add_func("/socket/abstract", test_abstract);
     g_test_add_func("/socket/failures", test_failures);

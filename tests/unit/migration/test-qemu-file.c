@@ -24,7 +24,7 @@ static void test_order(void)
     g_autoptr(QIOChannelBuffer) ioc = io_channel_buffer_new();
     g_autoptr(GByteArray) expected = g_byte_array_new();
     QEMUFile *f = qemu_file_new_output(IO_CHANNEL(ioc));
-    static uint8_t page[4096], big[200000];
+    static uint8_t page[4096], big[200000], made[500];
 
     memset(page, 0xaa, sizeof(page));
     for (size_t i = 0; i < sizeof(big); i++) {
@@ -36,11 +36,15 @@ static void test_order(void)
         qemu_put_be32(f, 0x03040506);
         qemu_put_be64(f, UINT64_C(0x0708090a0b0c0d0e));
         qemu_put_counted_string(f, "abc");
+        memset(qemu_put_reserve(f, QEMU_FILE_RESERVE_MAX), round, 500);
+        qemu_put_reserved(f, 500); /* the rest of the room stays free */
         qemu_put_buffer_ref(f, page, sizeof(page));
         qemu_put_buffer(f, big, round % 100 == 0 ? sizeof(big) : round);
         g_byte_array_append(expected, (uint8_t[]){round}, 1);
         g_byte_array_append(expected, (const uint8_t *)"\1\2\3\4\5\6\7\x8\x9\xa\xb\xc\xd\xe\3abc",
                             18);
+        memset(made, round, sizeof(made));
+        g_byte_array_append(expected, made, sizeof(made));
         g_byte_array_append(expected, page, sizeof(page));
         g_byte_array_append(expected, big, round % 100 == 0 ? sizeof(big) : round);
         g_assert_cmpuint(qemu_file_transferred(f), ==, expected->len);

@@ -108,6 +108,50 @@ static void test_zero_records(void)
     g_assert_cmpuint(ram_count_zero_records(buf, sizeof(buf), 0x5000, 100), ==, 2);
 }
 
+/* Runs are made and recognised many records at a time: as one by one, wherever they begin and end.
+ */
+static void test_long_runs(void)
+{
+    static const uint64_t firsts[] = {
+        0, 1, 15, 16, 4095, 4096, 4090, 8191, (1 << 20) - 3, UINT64_C(1) << 40};
+    static const unsigned counts[] = {1, 15, 16, 17, 33, 4096, 5000};
+    g_autofree uint8_t *run = g_malloc(5000 * RAM_ZERO_RECORD_BYTES);
+
+    for (unsigned i = 0; i < ARRAY_SIZE(firsts) * ARRAY_SIZE(counts); i++) {
+        uint64_t first = firsts[i % ARRAY_SIZE(firsts)];
+        unsigned n = counts[i / ARRAY_SIZE(firsts)];
+        size_t len = n * RAM_ZERO_RECORD_BYTES;
+
+        ram_put_zero_records(run, first << 12, n);
+        for (unsigned r = 0; r < n; r++) {
+            uint8_t one[RAM_HEAD_MAX] = {0};
+
+            ram_put_head(one, (first + r) << 12, RAM_FLAG_ZERO, NULL);
+            g_assert_cmpmem(run + r * RAM_ZERO_RECORD_BYTES, RAM_ZERO_RECORD_BYTES, one,
+                            RAM_ZERO_RECORD_BYTES);
+        }
+        g_assert_cmpuint(ram_count_zero_records(run, len, first << 12, UINT64_MAX), ==, n);
+        g_assert_cmpuint(ram_count_zero_records(run, len, first << 12, n - 1), ==, n - 1);
+    }
+}
+
+/* A single wrong byte ends the run right there. */
+static void test_broken_runs(void)
+{
+    enum { N = 100 };
+    uint64_t first = 4096 - 40;
+    uint8_t run[N * RAM_ZERO_RECORD_BYTES];
+
+    ram_put_zero_records(run, first << 12, N);
+    for (unsigned i = 0; i < sizeof(run); i++) {
+        run[i] ^= 1 << i % 8;
+        g_assert_cmpuint(ram_count_zero_records(run, sizeof(run), first << 12, N), ==,
+                         i / RAM_ZERO_RECORD_BYTES);
+        run[i] ^= 1 << i % 8;
+    }
+    g_assert_cmpuint(ram_count_zero_records(run, sizeof(run), first << 12, N), ==, N);
+}
+
 static void test_list_entry(void)
 {
     static const uint8_t golden[] = {2, 'm', '0', 0, 0, 0,    0, 8, 0, 0,
@@ -126,6 +170,8 @@ int main(int argc, char **argv)
     g_test_add_func("/ram-wire/flags", test_flags);
     g_test_add_func("/ram-wire/nul-in-name", test_nul_in_name);
     g_test_add_func("/ram-wire/zero-records", test_zero_records);
+    g_test_add_func("/ram-wire/zero-records/long", test_long_runs);
+    g_test_add_func("/ram-wire/zero-records/broken", test_broken_runs);
     g_test_add_func("/ram-wire/list-entry", test_list_entry);
     return g_test_run();
 }
