@@ -2,7 +2,7 @@
 /*
  * A child process as a byte stream.  The child is told by end of file (its stdin closes) and
  * collected in the background, so neither a child that lingers nor one that never reads holds
- * anybody up.
+ * anybody up.  One that lingers after our output was shut down before its end is ended.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -14,8 +14,10 @@
 
 extern char **environ;
 
-/* Between SIGTERM and SIGKILL for a child whose channel was dropped without close. */
+/* Between SIGTERM and SIGKILL for a child that is not wanted any more. */
 #define KILL_GRACE_MS 10
+/* Before SIGTERM for a child whose channel was shut down: it may end by itself, its input has. */
+#define ABORT_GRACE_MS 1000
 
 struct _QIOChannelCommand {
     QIOChannel parent;
@@ -147,19 +149,32 @@ static void *reaper_wait(void *opaque)
     return NULL;
 }
 
+static bool reap_within(pid_t pid, int ms)
+{
+    for (int i = 0; i < ms; i++) {
+        if (try_reap(pid)) {
+            return true;
+        }
+        g_usleep(1000);
+    }
+    return false;
+}
+
 static void *reaper_kill(void *opaque)
 {
     pid_t pid = GPOINTER_TO_INT(opaque);
 
     kill(pid, SIGTERM);
-    for (int i = 0; i < KILL_GRACE_MS; i++) {
-        if (try_reap(pid)) {
-            return NULL;
-        }
-        g_usleep(1000);
+    if (!reap_within(pid, KILL_GRACE_MS)) {
+        kill(pid, SIGKILL);
+        reaper_wait(opaque);
     }
-    kill(pid, SIGKILL);
-    return reaper_wait(opaque);
+    return NULL;
+}
+
+static void *reaper_abort(void *opaque)
+{
+    return reap_within(GPOINTER_TO_INT(opaque), ABORT_GRACE_MS) ? NULL : reaper_kill(opaque);
 }
 
 /* Most children are gone when their input ends: only the others get a thread. */
@@ -205,10 +220,11 @@ static void command_shutdown(QIOChannel *ioc, IOShutdown how)
 static bool command_close(QIOChannel *ioc, GError **errp)
 {
     QIOChannelCommand *c = IO_CHANNEL_COMMAND(ioc);
+    bool aborted = __atomic_load_n(&c->to_child.shut, __ATOMIC_RELAXED);
     bool ok = pipe_end_close(&c->to_child, errp);
 
     ok &= pipe_end_close(&c->from_child, ok ? errp : NULL);
-    hand_over(c, reaper_wait);
+    hand_over(c, aborted ? reaper_abort : reaper_wait);
     return ok;
 }
 

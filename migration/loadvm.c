@@ -143,6 +143,38 @@ static bool load_body(const LoadContext *c, SaveStateEntry *se, GError **errp)
     return se->ops->load_state(c->f, se->opaque, se->remote_version, errp);
 }
 
+/* A section that the source left out although it sent one of the same kind before, or NULL. */
+static const SaveStateEntry *missing_instance(const SaveStateList *list)
+{
+    SAVEVM_FOREACH(se, list)
+    {
+        SAVEVM_FOREACH(before, list)
+        {
+            if (se->vmsd && se->remote_id == SECTION_ID_UNSET &&
+                before->remote_id != SECTION_ID_UNSET && g_str_equal(se->idstr, before->idstr) &&
+                before->instance_id + 1 == se->instance_id) {
+                return se;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* Bodies have no length: what does not fit may only show far behind its cause. */
+static void add_hint(const LoadContext *c, GError **errp)
+{
+    const SaveStateEntry *missing = missing_instance(c->m->savevm);
+
+    if (missing && errp) {
+        g_autofree char *text = g_steal_pointer(&(*errp)->message);
+
+        (*errp)->message =
+            g_strdup_printf("%s. Section '%s' (instance %u) has not come either: the "
+                            "source has fewer of them (for 'cpu' see -smp)",
+                            text, missing->idstr, missing->instance_id);
+    }
+}
+
 static bool load_section(const LoadContext *c, SaveStateEntry *se, uint32_t section_id,
                          uint64_t offset, GError **errp)
 {
@@ -151,6 +183,7 @@ static bool load_section(const LoadContext *c, SaveStateEntry *se, uint32_t sect
         g_prefix_error(errp,
                        "Loading section '%s' (instance %u), which begins at offset %" PRIu64 ": ",
                        se->idstr, se->instance_id, offset);
+        add_hint(c, errp);
         return false;
     }
     return true;

@@ -9,7 +9,8 @@
 G_DECLARE_FINAL_TYPE(QIOChannelCommand, io_channel_command, IO, CHANNEL_COMMAND, QIOChannel)
 
 /* Run @argv (NULL-terminated, no shell); stderr inherited, no other descriptor leaks. The child is
- * reaped asynchronously: closing never waits for it. Dropped without close: SIGTERM, then SIGKILL.
+ * reaped asynchronously: closing never waits for it. Dropped without close: SIGTERM, then SIGKILL;
+ * closed after a shutdown of our writing side: the same, a second later.
  */
 QIOChannelCommand *io_channel_command_new_spawn(const char *const *argv, GError **errp);
 
