@@ -6,6 +6,8 @@
 #define AHEAD_BYTES 16
 /* How far to look for an alert behind other words of a peer that has gone. */
 #define EXPLAIN_READS 64
+/* What socket buffers may have taken before a peer that never read a byte is noticed to be gone. */
+#define EARLY_BYTES (8 * MiB)
 
 struct _QIOChannelTLS {
     QIOChannel parent;
@@ -16,7 +18,8 @@ struct _QIOChannelTLS {
 
     uint8_t ahead[AHEAD_BYTES]; /* peeked at; reader */
     size_t n_ahead;
-    size_t sealed; /* plain bytes in the output of a write that would have blocked; writer */
+    uint64_t written; /* plain bytes; writer */
+    size_t sealed;    /* plain bytes in the output of a write that would have blocked; writer */
 };
 
 G_DEFINE_TYPE(QIOChannelTLS, io_channel_tls, TYPE_IO_CHANNEL)
@@ -204,6 +207,9 @@ static void explain_broken_write(QIOChannelTLS *tls, GError **errp)
     if (why) {
         g_clear_error(errp);
         g_propagate_error(errp, why);
+    } else if (tls->written < EARLY_BYTES) {
+        g_prefix_error(errp,
+                       "So early, the peer may have refused our credentials (it knows why): ");
     }
 }
 
@@ -225,6 +231,7 @@ static ssize_t tls_writev(QIOChannel *ioc, const struct iovec *iov, unsigned n, 
     }
     ret = tls->sealed;
     tls->sealed = 0;
+    tls->written += ret;
     return ret;
 }
 

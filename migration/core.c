@@ -52,6 +52,7 @@ void migration_free(Migration *m)
         savevm_list_free(m->savevm);
         ram_state_free(m->ram);
         g_ptr_array_unref(m->blockers);
+        migration_options_clear(&m->options);
         recorder_free(m->source_record);
         recorder_free(m->destination_record);
         g_free(m);
@@ -126,6 +127,9 @@ bool migration_incoming_start(Migration *m, const char *spec, GError **errp)
         return true;
     }
     t = transport_parse_option(spec, errp);
+    if (t) {
+        transport_set_options(t, &m->options);
+    }
     return t && incoming_listen(m->incoming, t, true, errp);
 }
 

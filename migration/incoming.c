@@ -340,12 +340,6 @@ static void accepted(TransportListener *l, QIOChannel *ioc, uint32_t magic, void
     incoming_channels_accept(mis->channels, l, ioc, magic);
 }
 
-static void main_channel(QIOChannel *ioc, void *opaque)
-{
-    incoming_run_on(opaque, ioc);
-    g_object_unref(ioc);
-}
-
 static void channels_failed(GError *err, void *opaque)
 {
     MigrationIncomingState *mis = opaque;
@@ -361,6 +355,25 @@ static void channels_failed(GError *err, void *opaque)
     } else {
         schedule_finish(mis);
     }
+}
+
+/* A peer that did not get as far: what was wrong with it stays visible. */
+static void refused(TransportListener *l, GError *err, bool last, void *opaque)
+{
+    MigrationIncomingState *mis = opaque;
+
+    if (last) {
+        channels_failed(err, mis);
+    } else {
+        recorder_error(mis->m->destination_record, err->message);
+        g_error_free(err);
+    }
+}
+
+static void main_channel(QIOChannel *ioc, void *opaque)
+{
+    incoming_run_on(opaque, ioc);
+    g_object_unref(ioc);
 }
 
 static const IncomingChannelsOps channels_ops = {
@@ -394,7 +407,7 @@ void incoming_run_on(MigrationIncomingState *mis, QIOChannel *ioc)
 bool incoming_listen(MigrationIncomingState *mis, const MigrationTransport *t, bool exit_on_error,
                      GError **errp)
 {
-    TransportAcceptor acceptor = {.accept = accepted, .opaque = mis};
+    TransportAcceptor acceptor = {.accept = accepted, .refused = refused, .opaque = mis};
 
     if (!options_check(&mis->m->options, errp)) {
         return false; /* -global sets them one by one */

@@ -50,6 +50,13 @@ static const ParamRow params[PARAM__MAX] = {
                                  UINT64_C(1) << 63, 64 * MiB, true},
 };
 
+/* Called the same in QMP and as property of the "migration" object. */
+static const char *const texts[TEXT__MAX] = {
+    [TEXT_TLS_CREDS] = "tls-creds",
+    [TEXT_TLS_HOSTNAME] = "tls-hostname",
+    [TEXT_TLS_AUTHZ] = "tls-authz",
+};
+
 static const struct {
     const char *global;
     bool initial;
@@ -67,6 +74,13 @@ void migration_options_init(MigrationOptions *o)
     }
     for (unsigned i = 0; i < SWITCH__MAX; i++) {
         o->switches[i] = switches[i].initial;
+    }
+}
+
+void migration_options_clear(MigrationOptions *o)
+{
+    for (unsigned i = 0; i < TEXT__MAX; i++) {
+        g_clear_pointer(&o->texts[i], g_free);
     }
 }
 
@@ -151,17 +165,34 @@ static void store(MigrationOptions *o, const ParamRow *row, uint64_t value)
     __atomic_store_n(&o->params[row - params], value, __ATOMIC_RELAXED);
 }
 
-/* The schema's member of a parameter; every row has one. */
-static const QapiMember *member_of(const ParamRow *row)
+/* Every parameter is one of the schema. */
+static const QapiMember *member_named(const char *name)
 {
     const QapiType *type = &qapi_type_MigrationParameters;
 
     for (unsigned i = 0; i < type->n_members; i++) {
-        if (g_str_equal(type->members[i].name, row->name)) {
+        if (g_str_equal(type->members[i].name, name)) {
             return &type->members[i];
         }
     }
     g_assert_not_reached();
+}
+
+static const QapiMember *member_of(const ParamRow *row)
+{
+    return member_named(row->name);
+}
+
+/* Where @obj has text parameter @t; NULL there: absent. */
+static StrOrNull **text_member(MigText t, const void *obj)
+{
+    return (StrOrNull **)((uint8_t *)obj + member_named(texts[t])->offset);
+}
+
+static void store_text(MigrationOptions *o, MigText t, const char *value)
+{
+    g_free(o->texts[t]);
+    o->texts[t] = *value ? g_strdup(value) : NULL;
 }
 
 /* Numbers have the schema's width, enumerations that of an int. */
@@ -218,11 +249,23 @@ bool options_set_params(MigrationOptions *o, const MigrationParameters *changes,
             merged.params[row - params] = value;
         }
     }
+    for (unsigned i = 0; i < TEXT__MAX; i++) {
+        const StrOrNull *text = *text_member(i, changes);
+
+        if (text) {
+            merged.texts[i] = text->type == QAPI_ALT_STR && *text->u.s ? text->u.s : NULL;
+        }
+    }
     if (!options_check(&merged, errp)) {
         return false;
     }
     for (const ParamRow *row = params; row < params + PARAM__MAX; row++) {
         store(o, row, merged.params[row - params]);
+    }
+    for (unsigned i = 0; i < TEXT__MAX; i++) {
+        if (merged.texts[i] != o->texts[i]) {
+            store_text(o, i, merged.texts[i] ? merged.texts[i] : "");
+        }
     }
     return true;
 }
@@ -233,6 +276,13 @@ MigrationParameters *options_get_params(const MigrationOptions *o)
 
     for (const ParamRow *row = params; row < params + PARAM__MAX; row++) {
         set_member(member_of(row), p, o->params[row - params]);
+    }
+    for (unsigned i = 0; i < TEXT__MAX; i++) {
+        StrOrNull *text = g_new0(StrOrNull, 1);
+
+        text->type = QAPI_ALT_STR;
+        text->u.s = g_strdup(options_text(o, i));
+        *text_member(i, p) = text;
     }
     return p;
 }
@@ -274,6 +324,12 @@ bool options_set_global(MigrationOptions *o, const char *name, const char *text,
     for (unsigned i = 0; i < SWITCH__MAX; i++) {
         if (g_str_equal(name, switches[i].global)) {
             return parse_bool(text, &o->switches[i], errp);
+        }
+    }
+    for (unsigned i = 0; i < TEXT__MAX; i++) {
+        if (g_str_equal(name, texts[i])) {
+            store_text(o, i, text);
+            return true;
         }
     }
     for (const ParamRow *row = params; row < params + PARAM__MAX; row++) {

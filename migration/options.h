@@ -25,6 +25,14 @@ typedef enum {
     PARAM__MAX,
 } MigParam;
 
+/* Parameters that are text; "" is none. */
+typedef enum {
+    TEXT_TLS_CREDS,    /* id of an object: TLS on every channel */
+    TEXT_TLS_HOSTNAME, /* source: the name of the destination's certificate, if not the address's */
+    TEXT_TLS_AUTHZ,    /* destination: id of the object that knows who may come in */
+    TEXT__MAX,
+} MigText;
+
 /* Compatibility switches of spec 10 section 5 and spec 71 section 3.1; fixed at start-up. */
 typedef enum {
     SWITCH_STORE_GLOBAL_STATE,
@@ -36,10 +44,13 @@ typedef enum {
 typedef struct MigrationOptions {
     bool caps[MIGRATION_CAPABILITY__MAX];
     uint64_t params[PARAM__MAX]; /* integers and enum values */
+    char *texts[TEXT__MAX];      /* NULL: "" */
     bool switches[SWITCH__MAX];
 } MigrationOptions;
 
 void migration_options_init(MigrationOptions *o);
+/* Free the texts. */
+void migration_options_clear(MigrationOptions *o);
 
 static inline bool options_cap(const MigrationOptions *o, MigrationCapability cap)
 {
@@ -49,6 +60,12 @@ static inline bool options_cap(const MigrationOptions *o, MigrationCapability ca
 static inline uint64_t options_param(const MigrationOptions *o, MigParam p)
 {
     return __atomic_load_n(&o->params[p], __ATOMIC_RELAXED);
+}
+
+/* Never NULL; valid until it is changed. Big lock. */
+static inline const char *options_text(const MigrationOptions *o, MigText t)
+{
+    return o->texts[t] ? o->texts[t] : "";
 }
 
 static inline bool options_switch(const MigrationOptions *o, MigSwitch s)

@@ -31,6 +31,17 @@ static bool may_migrate(Migration *m, GError **errp)
     return options_check(&m->options, errp); /* -global sets them one by one */
 }
 
+static MigrationTransport *parse_address(Migration *m, const char *uri, const GPtrArray *channels,
+                                         GError **errp)
+{
+    MigrationTransport *t = transport_parse_args(uri, channels, errp);
+
+    if (t) {
+        transport_set_options(t, &m->options);
+    }
+    return t;
+}
+
 void qmp_migrate(QmpCall *call, const QmpArgs_migrate *args, GError **errp)
 {
     Migration *m = call->opaque;
@@ -41,7 +52,7 @@ void qmp_migrate(QmpCall *call, const QmpArgs_migrate *args, GError **errp)
                          "mirror the disks with other means");
         return;
     }
-    t = transport_parse_args(args->uri, args->channels, errp);
+    t = parse_address(m, args->uri, args->channels, errp);
     if (!t || !may_migrate(m, errp) || !savevm_prepare(m->savevm, errp)) {
         return;
     }
@@ -84,7 +95,7 @@ void qmp_migrate_incoming(QmpCall *call, const QmpArgs_migrate_incoming *args, G
         error_setg(errp, "The incoming migration has already been started");
         return;
     }
-    t = transport_parse_args(args->uri, args->channels, errp);
+    t = parse_address(m, args->uri, args->channels, errp);
     if (t) {
         incoming_listen(m->incoming, t, !args->has_exit_on_error || args->exit_on_error, errp);
     }

@@ -32,16 +32,31 @@ static MigrationTransport *transport_new(MigrationAddress *addr, GError **errp)
         qapi_free_MigrationAddress(addr);
         return NULL;
     }
-    t = g_new(MigrationTransport, 1);
+    t = g_new0(MigrationTransport, 1);
     t->ops = ops;
     t->addr = addr;
     t->name = ops->name(addr);
     return t;
 }
 
-MigrationTransport *transport_from_address(const MigrationAddress *addr, GError **errp)
+MigrationTransport *transport_new_from_address(const MigrationAddress *addr, GError **errp)
 {
     return transport_new(qapi_clone_MigrationAddress(addr), errp);
+}
+
+MigrationTransport *transport_copy(const MigrationTransport *t)
+{
+    MigrationTransport *copy = g_new(MigrationTransport, 1);
+
+    *copy = *t;
+    copy->addr = qapi_clone_MigrationAddress(t->addr);
+    copy->name = g_strdup(t->name);
+    return copy;
+}
+
+void transport_set_options(MigrationTransport *t, const MigrationOptions *o)
+{
+    t->options = o;
 }
 
 void transport_free(MigrationTransport *t)
@@ -101,7 +116,7 @@ static MigrationTransport *from_channels(const GPtrArray *channels, GError **err
         error_setg(errp, "Channel list has no main entry");
         return NULL;
     }
-    return transport_from_address(found[MIGRATION_CHANNEL_TYPE_MAIN]->addr, errp);
+    return transport_new_from_address(found[MIGRATION_CHANNEL_TYPE_MAIN]->addr, errp);
 }
 
 MigrationTransport *transport_parse_args(const char *uri, const GPtrArray *channels, GError **errp)
@@ -176,7 +191,7 @@ MigrationTransport *transport_parse_option(const char *text, GError **errp)
     }
     node = json_node_init_object(json_node_alloc(), obj);
     channel = qapi_MigrationChannel_from_json(node, NULL, errp);
-    return channel ? transport_from_address(channel->addr, errp) : NULL;
+    return channel ? transport_new_from_address(channel->addr, errp) : NULL;
 }
 
 /* ---- questions ---- */

@@ -34,6 +34,7 @@ struct MigrationTransport {
     const TransportOps *ops;
     MigrationAddress *addr;
     char *name;
+    const MigrationOptions *options; /* NULL: no TLS */
 };
 
 #endif

@@ -5,15 +5,18 @@
  * On a public address anybody may connect: a port scanner, a monitoring probe, a client that got
  * the port wrong. A source always speaks first, so a peer is shown to the core once its first four
  * bytes are there; until then it waits in the lobby, holds nobody up, and is forgotten when it
- * leaves.
+ * leaves. With TLS the handshake is done in the lobby, too, and the four bytes are those inside.
  */
 #include "migration/transport/kinds.h"
+#include "migration/transport/tls.h"
 #include "util/error.h"
 #include "util/log.h"
 
 LOG_CATEGORY(lobby)
 
 #define MAGIC_SIZE 4
+/* The first two bytes of a TLS handshake. */
+#define TLS_MAGIC 0x1603
 /* A part of the magic stays readable, so polling for the rest needs a clock. */
 #define PARTIAL_RETRY_MS 20
 #define PARTIAL_RETRIES  250
@@ -25,6 +28,7 @@ LOG_CATEGORY(lobby)
 typedef struct {
     TransportListener *listener;
     QIOChannel *ioc;
+    TransportTls *tls; /* its handshake, instead of @ioc */
     GSource *source;
     unsigned retries;
 } Peer;
@@ -35,8 +39,11 @@ struct TransportListener {
     char *name;
     NetListener *net; /* public kinds; NULL once freed */
     GPtrArray *lobby; /* Peer, oldest first */
-    QIOChannel *ioc;  /* all others: their one channel, delivered from @idle */
+    QIOChannel *ioc;  /* all others: their one channel, delivered from @idle, */
     GSource *idle;
+    TransportTls *tls; /* or after its handshake */
+    MigrationHost *host;
+    const MigrationOptions *options;
 };
 
 static void examine(Peer *p);
@@ -55,6 +62,7 @@ static void peer_free(void *opaque)
     Peer *p = opaque;
 
     clear_source(&p->source);
+    transport_tls_cancel(p->tls);
     g_clear_object(&p->ioc);
     g_free(p);
 }
@@ -81,8 +89,24 @@ static void deliver(TransportListener *l, QIOChannel *ioc, uint32_t magic)
 
 static void forget(Peer *p, const char *why)
 {
-    trace(lobby, "%s: peer %s %s", p->listener->name, io_channel_name(p->ioc), why);
+    trace(lobby, "%s: peer %s %s", p->listener->name,
+          p->ioc ? io_channel_name(p->ioc) : "in its TLS handshake", why);
     g_ptr_array_remove(p->listener->lobby, p);
+}
+
+/* Takes @err; may free @l. @last: no other channel can come. */
+static void refuse(TransportListener *l, GError *err, bool last)
+{
+    if (!last) {
+        warn_report("migration: dropped a connection: %s", err->message);
+    }
+    if (l->acceptor.refused) {
+        l->refs++;
+        l->acceptor.refused(l, err, last, l->acceptor.opaque);
+        listener_unref(l);
+    } else {
+        g_error_free(err);
+    }
 }
 
 static void admit(Peer *p, uint32_t magic)
@@ -112,6 +136,18 @@ static void examine_later(Peer *p, unsigned ms)
     g_source_attach(p->source, NULL);
 }
 
+/* TLS, where we did not expect it. */
+static void refuse_tls(Peer *p)
+{
+    TransportListener *l = p->listener;
+    GError *err = NULL;
+
+    error_setg(&err, "%s: the peer speaks TLS, but 'tls-creds' is not set here",
+               io_channel_name(p->ioc));
+    forget(p, "speaks TLS");
+    refuse(l, err, false);
+}
+
 /* Look what the peer has sent; @p may be gone afterwards. */
 static void examine(Peer *p)
 {
@@ -119,7 +155,13 @@ static void examine(Peer *p)
     ssize_t n = io_channel_peek(p->ioc, b, sizeof(b), NULL);
 
     if (n == MAGIC_SIZE) {
-        admit(p, (uint32_t)b[0] << 24 | b[1] << 16 | b[2] << 8 | b[3]);
+        uint32_t magic = (uint32_t)b[0] << 24 | b[1] << 16 | b[2] << 8 | b[3];
+
+        if (magic >> 16 == TLS_MAGIC) {
+            refuse_tls(p);
+        } else {
+            admit(p, magic);
+        }
     } else if (n == 0 || n == IO_CHANNEL_ERR) {
         forget(p, "left without a word");
     } else if (n == IO_CHANNEL_WOULD_BLOCK) {
@@ -149,6 +191,21 @@ static void watch_peer(Peer *p)
     g_source_attach(p->source, NULL);
 }
 
+static void peer_shaken(QIOChannel *ioc, GError *err, void *opaque)
+{
+    Peer *p = opaque;
+    TransportListener *l = p->listener;
+
+    p->tls = NULL;
+    if (ioc) {
+        p->ioc = ioc;
+        examine(p);
+    } else {
+        forget(p, "failed its TLS handshake");
+        refuse(l, err, false);
+    }
+}
+
 static void peer_arrived(NetListener *net, QIOChannelSocket *s, void *opaque)
 {
     TransportListener *l = opaque;
@@ -163,27 +220,66 @@ static void peer_arrived(NetListener *net, QIOChannelSocket *s, void *opaque)
     }
     p = g_new0(Peer, 1);
     p->listener = l;
-    p->ioc = IO_CHANNEL(s);
     g_ptr_array_add(l->lobby, p);
-    examine(p);
+    if (transport_tls_wanted(l->options)) {
+        GError *err = NULL;
+
+        p->tls = transport_tls_start(IO_CHANNEL(s), l->options, l->host, true, NULL, peer_shaken, p,
+                                     &err);
+        if (!p->tls) {
+            peer_shaken(NULL, err, p);
+        }
+    } else {
+        p->ioc = IO_CHANNEL(s);
+        examine(p);
+    }
 }
 
 void transport_listener_set_silent(TransportListener *l, bool silent)
 {
     l->acceptor.silent = silent;
     for (unsigned i = 0; silent && i < l->lobby->len; i++) {
-        examine_later(g_ptr_array_index(l->lobby, i), 0); /* the caller may be inside accept() */
+        Peer *p = g_ptr_array_index(l->lobby, i);
+
+        if (p->ioc) {
+            examine_later(p, 0); /* the caller may be inside accept() */
+        }
     }
 }
 
 /* ---- start and end ---- */
 
-static gboolean deliver_idle(void *opaque)
+static void only_channel_shaken(QIOChannel *ioc, GError *err, void *opaque)
 {
     TransportListener *l = opaque;
 
+    l->tls = NULL;
+    if (ioc && !io_channel_set_blocking(ioc, true, &err)) {
+        g_clear_object(&ioc);
+    }
+    if (ioc) {
+        deliver(l, ioc, 0);
+    } else {
+        refuse(l, err, true);
+    }
+}
+
+static gboolean deliver_idle(void *opaque)
+{
+    TransportListener *l = opaque;
+    QIOChannel *ioc = g_steal_pointer(&l->ioc);
+    GError *err = NULL;
+
     clear_source(&l->idle);
-    deliver(l, g_steal_pointer(&l->ioc), 0);
+    if (!transport_tls_wanted(l->options)) {
+        deliver(l, ioc, 0);
+        return G_SOURCE_REMOVE;
+    }
+    l->tls =
+        transport_tls_start(ioc, l->options, l->host, true, NULL, only_channel_shaken, l, &err);
+    if (!l->tls) {
+        only_channel_shaken(NULL, err, l);
+    }
     return G_SOURCE_REMOVE;
 }
 
@@ -193,10 +289,15 @@ TransportListener *transport_listen(const MigrationTransport *t, MigrationHost *
 {
     g_autoptr(TransportListener) l = g_new0(TransportListener, 1);
 
+    l->options = t->options;
+    l->host = host;
     l->refs = 1;
     l->acceptor = *acceptor;
     l->name = g_strdup(t->name);
     l->lobby = g_ptr_array_new_with_free_func(peer_free);
+    if (transport_tls_wanted(t->options) && !transport_tls_check(t->options, host, true, errp)) {
+        return NULL;
+    }
     if (t->ops->open) {
         l->ioc = t->ops->open(t->addr, host, true, errp);
         if (!l->ioc) {
@@ -225,6 +326,7 @@ void transport_listener_free(TransportListener *l)
     g_clear_pointer(&l->net, net_listener_free);
     g_ptr_array_set_size(l->lobby, 0);
     clear_source(&l->idle);
+    transport_tls_cancel(g_steal_pointer(&l->tls));
     g_clear_object(&l->ioc);
     listener_unref(l);
 }

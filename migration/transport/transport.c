@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Opening the main channel (source). The destination's half is listener.c. */
 #include "migration/transport/kinds.h"
+#include "migration/transport/tls.h"
 #include "util/error.h"
 #include "util/log.h"
 
@@ -10,9 +11,14 @@ struct TransportConnection {
     TransportConnectCB *cb; /* NULL: cancelled */
     void *opaque;
     char *name;
+    char *hostname; /* of the address, for TLS */
+    const MigrationOptions *options;
+    MigrationHost *host;
     GCancellable *cancel; /* sockets: the attempt in the background */
     QIOChannel *ioc;      /* all others: open already, delivered from @idle */
+    GError *err;          /* or what is delivered from there */
     GSource *idle;
+    TransportTls *tls; /* the handshake, when there is a connection */
 };
 
 static void connection_free(TransportConnection *c)
@@ -21,8 +27,11 @@ static void connection_free(TransportConnection *c)
         g_source_destroy(c->idle);
         g_source_unref(c->idle);
     }
+    transport_tls_cancel(c->tls);
     g_clear_object(&c->ioc);
+    g_clear_error(&c->err);
     g_clear_object(&c->cancel);
+    g_free(c->hostname);
     g_free(c->name);
     g_free(c);
 }
@@ -46,17 +55,51 @@ static void deliver(TransportConnection *c, QIOChannel *ioc, GError *err)
     }
 }
 
-static void socket_connected(QIOChannelSocket *s, GError *err, void *opaque)
-{
-    deliver(opaque, s ? IO_CHANNEL(s) : NULL, err);
-}
-
-static gboolean deliver_idle(void *opaque)
+static void tls_done(QIOChannel *ioc, GError *err, void *opaque)
 {
     TransportConnection *c = opaque;
 
-    deliver(c, g_steal_pointer(&c->ioc), NULL);
+    c->tls = NULL;
+    if (ioc && !io_channel_set_blocking(ioc, true, &err)) {
+        g_clear_object(&ioc);
+    }
+    deliver(c, ioc, err);
+}
+
+/* The connection stands, or cannot. Takes @ioc and @err. */
+static void connected(TransportConnection *c, QIOChannel *ioc, GError *err)
+{
+    g_clear_object(&c->cancel);
+    if (!ioc || !c->cb || !transport_tls_wanted(c->options)) {
+        deliver(c, ioc, err);
+        return;
+    }
+    io_channel_set_name(ioc, c->name);
+    c->tls = transport_tls_start(ioc, c->options, c->host, false, c->hostname, tls_done, c, &err);
+    if (!c->tls) {
+        deliver(c, NULL, err);
+    }
+}
+
+static void socket_connected(QIOChannelSocket *s, GError *err, void *opaque)
+{
+    connected(opaque, s ? IO_CHANNEL(s) : NULL, err);
+}
+
+static gboolean connected_idle(void *opaque)
+{
+    TransportConnection *c = opaque;
+
+    connected(c, g_steal_pointer(&c->ioc), g_steal_pointer(&c->err));
     return G_SOURCE_REMOVE;
+}
+
+static void connect_later(TransportConnection *c)
+{
+    c->idle = g_idle_source_new();
+    g_source_set_priority(c->idle, G_PRIORITY_DEFAULT);
+    g_source_set_callback(c->idle, connected_idle, c, NULL);
+    g_source_attach(c->idle, NULL);
 }
 
 TransportConnection *transport_connect(const MigrationTransport *t, MigrationHost *host,
@@ -75,12 +118,15 @@ TransportConnection *transport_connect(const MigrationTransport *t, MigrationHos
     c->cb = cb;
     c->opaque = opaque;
     c->name = g_strdup(t->name);
+    c->hostname = g_strdup(transport_hostname(t));
+    c->options = t->options;
+    c->host = host;
     c->ioc = ioc;
     if (ioc) {
-        c->idle = g_idle_source_new();
-        g_source_set_priority(c->idle, G_PRIORITY_DEFAULT);
-        g_source_set_callback(c->idle, deliver_idle, c, NULL);
-        g_source_attach(c->idle, NULL);
+        connect_later(c);
+    } else if (transport_tls_wanted(c->options) &&
+               !transport_tls_check(c->options, host, false, &c->err)) {
+        connect_later(c); /* to fail: no need to bother the other side */
     } else {
         c->cancel = g_cancellable_new();
         io_channel_socket_connect_async(t->addr->u.socket, c->cancel, socket_connected, c);
@@ -94,7 +140,7 @@ void transport_connection_cancel(TransportConnection *c)
         return;
     }
     c->cb = NULL;
-    if (c->cancel) {
+    if (c->cancel) {                     /* until the socket is connected */
         g_cancellable_cancel(c->cancel); /* socket_connected() still comes, and frees */
     } else {
         connection_free(c);

@@ -8,12 +8,16 @@
  *
  * A kind (socket, fd, exec, file) is one file with one TransportOps; nobody above knows them by
  * name. Main thread with the big lock, unless stated. No state outside the objects below.
+ *
+ * With 'tls-creds' among the options every channel, main or other, is delivered after its
+ * handshake; until then it holds up nobody (tls.h).
  */
 #ifndef GODWIT_MIGRATION_TRANSPORT_H
 #define GODWIT_MIGRATION_TRANSPORT_H
 
 #include "io/channel.h"
 #include "migration/host.h"
+#include "migration/options.h"
 #include "qapi-types-migration.h"
 #include "qapi-types-sockets.h"
 
@@ -42,9 +46,15 @@ MigrationTransport *transport_parse_uri(const char *uri, GError **errp);
 MigrationTransport *transport_parse_args(const char *uri, const GPtrArray *channels, GError **errp);
 /* The value of -incoming: a URI, or one channel as JSON object or dotted keys. Not "defer". */
 MigrationTransport *transport_parse_option(const char *text, GError **errp);
-MigrationTransport *transport_from_address(const MigrationAddress *addr, GError **errp);
+MigrationTransport *transport_new_from_address(const MigrationAddress *addr, GError **errp);
+/* The same address with the same options: for a second use after the first owner freed it. */
+MigrationTransport *transport_copy(const MigrationTransport *t);
 void transport_free(MigrationTransport *t);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MigrationTransport, transport_free)
+
+/* The live options of the VM, asked for TLS each time a connection is made; they outlive whatever
+ * is opened with @t. Without them channels are plain. */
+void transport_set_options(MigrationTransport *t, const MigrationOptions *o);
 
 unsigned transport_flags(const MigrationTransport *t);
 /* The canonical form; owned by @t. */
@@ -62,9 +72,9 @@ typedef struct TransportConnection TransportConnection;
 typedef void TransportConnectCB(QIOChannel *ioc, GError *err, void *opaque);
 
 /*
- * Open the main channel. NULL and *errp: it failed at once (file, fd and exec always report that
- * way, spec 70 section 11 point 5) and @cb is never called. Otherwise @cb runs once from the main
- * loop, never before this returns. @t may be freed meanwhile.
+ * Open a channel: the main one, or one more. NULL and *errp: it failed at once (file, fd and exec
+ * always report that way, spec 70 section 11 point 5) and @cb is never called. Otherwise @cb runs
+ * once from the main loop, never before this returns. @t may be freed meanwhile.
  */
 TransportConnection *transport_connect(const MigrationTransport *t, MigrationHost *host,
                                        TransportConnectCB *cb, void *opaque, GError **errp);
@@ -83,6 +93,11 @@ typedef struct TransportAcceptor {
      * silent peer.
      */
     void (*accept)(TransportListener *l, QIOChannel *ioc, uint32_t magic, void *opaque);
+    /*
+     * Optional. A peer was dropped before it got to accept(), for @err (callee frees). @last: the
+     * transport can give no other channel.
+     */
+    void (*refused)(TransportListener *l, GError *err, bool last, void *opaque);
     void *opaque;
     /* Also deliver connections whose peer has not sent anything yet (a preempt channel of releases
      * before 8.0). Off: peers that leave or stay silent (port scanners) never reach accept(), and
@@ -91,7 +106,7 @@ typedef struct TransportAcceptor {
 } TransportAcceptor;
 
 /* @expected: how many channels will come; sets the backlog. Success means: bound, a source may
- * connect now. */
+ * connect now. TLS parameters that are set already are checked. */
 TransportListener *transport_listen(const MigrationTransport *t, MigrationHost *host,
                                     unsigned expected, const TransportAcceptor *acceptor,
                                     GError **errp);

@@ -60,7 +60,7 @@ static void transport(const char *text, bool option)
     if (t) {
         g_autoptr(GError) again_err = NULL;
         g_autoptr(MigrationTransport) again =
-            transport_from_address(transport_address(t), &again_err);
+            transport_new_from_address(transport_address(t), &again_err);
 
         g_assert_no_error(again_err);
         g_assert_cmpstr(transport_name(again), ==, transport_name(t));

@@ -138,6 +138,31 @@ static void test_parameters_are_all_or_nothing(void)
     g_assert_true(now->has_zero_page_detection);
 }
 
+/* Null and "" are the same, absent is not; reported is always text. */
+static void test_texts(void)
+{
+    StrOrNull name = {.type = QAPI_ALT_STR, .u.s = (char *)"tls0"};
+    StrOrNull none = {.type = QAPI_ALT_NULL}, empty = {.type = QAPI_ALT_STR, .u.s = (char *)""};
+    MigrationParameters set = {.tls_creds = &name, .tls_hostname = &name};
+    MigrationParameters clear = {.tls_creds = &none, .tls_authz = &empty};
+    g_autoptr(MigrationParameters) now = NULL;
+    MigrationOptions o;
+
+    migration_options_init(&o);
+    g_assert_cmpstr(options_text(&o, TEXT_TLS_CREDS), ==, "");
+    g_assert_true(options_set_params(&o, &set, NULL));
+    g_assert_true(options_set_params(&o, &set, NULL));
+    g_assert_cmpstr(options_text(&o, TEXT_TLS_CREDS), ==, "tls0");
+    g_assert_true(options_set_params(&o, &clear, NULL));
+    now = options_get_params(&o);
+    g_assert_cmpstr(now->tls_creds->u.s, ==, "");
+    g_assert_cmpstr(now->tls_hostname->u.s, ==, "tls0");
+    g_assert_cmpstr(now->tls_authz->u.s, ==, "");
+    g_assert_true(options_set_global(&o, "tls-authz", "who", NULL));
+    g_assert_cmpstr(options_text(&o, TEXT_TLS_AUTHZ), ==, "who");
+    migration_options_clear(&o);
+}
+
 static void test_globals(void)
 {
     MigrationOptions o;
@@ -227,6 +252,7 @@ int main(int argc, char **argv)
     g_test_add_func("/register/order", test_order);
     g_test_add_func("/options/parameter-ranges", test_parameter_ranges);
     g_test_add_func("/options/all-or-nothing", test_parameters_are_all_or_nothing);
+    g_test_add_func("/options/texts", test_texts);
     g_test_add_func("/options/globals", test_globals);
     g_test_add_func("/options/stream-switches", test_stream_switches);
     g_test_add_func("/recorder/stays-bounded", test_recorder_stays_bounded);

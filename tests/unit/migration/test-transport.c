@@ -209,7 +209,7 @@ static void test_uris(void)
         node = qapi_MigrationAddress_to_json(transport_address(t));
         json = json_to_string(node, FALSE);
         g_assert_cmpstr(json, ==, rows[i].json);
-        t2 = transport_from_address(transport_address(t), &err);
+        t2 = transport_new_from_address(transport_address(t), &err);
         g_assert_no_error(err);
         g_assert_cmpstr(transport_name(t2), ==, rows[i].uri);
     }
