@@ -374,13 +374,17 @@ void qmp_device_add(QmpCall *call, JsonObject *args, GError **errp)
 
 void qmp_device_del(QmpCall *call, const QmpArgs_device_del *args, GError **errp)
 {
-    MonitorHub *hub = call->opaque;
-    Machine *m = monitor_hub_machine(hub, errp);
-    QapiEventSink events = monitor_hub_event_sink(hub);
-    DeviceState *dev = m ? device_find(m, args->id) : NULL;
-    g_autofree char *path = dev ? qom_device_path(hub, G_OBJECT(dev)) : NULL;
+    Machine *m = monitor_hub_machine(call->opaque, errp);
 
-    if (m && device_del_by_id(m, args->id, errp)) {
-        qapi_event_send_device_deleted(&events, args->id, path);
+    if (m) {
+        device_del_by_id(m, args->id, errp);
     }
+}
+
+void monitor_device_deleted(MonitorHub *hub, DeviceState *dev)
+{
+    g_autofree char *path = qom_device_path(hub, G_OBJECT(dev));
+    QapiEventSink events = monitor_hub_event_sink(hub);
+
+    qapi_event_send_device_deleted(&events, device_id(dev), path);
 }

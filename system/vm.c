@@ -150,6 +150,11 @@ static void on_io_error_request(void *opaque)
     g_idle_add_full(G_PRIORITY_HIGH, stop_for_io_error, opaque, NULL);
 }
 
+static void on_device_deleted(void *opaque, DeviceState *dev)
+{
+    monitor_device_deleted(((VM *)opaque)->hub, dev);
+}
+
 static bool start_qtest(VM *vm, GError **errp)
 {
     g_autoptr(GError) err = NULL;
@@ -192,6 +197,7 @@ VM *vm_new(const VMConfig *cfg, GError **errp)
     m->requests.reset_request = on_reset_request;
     m->requests.shutdown_request = on_shutdown_request;
     m->requests.io_error_request = on_io_error_request;
+    m->requests.device_deleted = on_device_deleted;
     m->vclock = clock_virtual_new();
     m->ram_list = ram_list_new();
     m->as = address_space_new(m->ram_list);

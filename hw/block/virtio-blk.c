@@ -136,16 +136,23 @@ static void park(BlkRequest *req)
     s->parked_tail = &req->next;
 }
 
-static void drop_parked(VirtIOBlk *s)
+/* Of @vq, or of all queues. */
+static void drop_parked(VirtIOBlk *s, VirtQueue *vq)
 {
-    while (s->parked) {
-        BlkRequest *req = s->parked;
+    BlkRequest **link = &s->parked;
 
-        s->parked = req->next;
+    while (*link) {
+        BlkRequest *req = *link;
+
+        if (vq && req->vq != vq) {
+            link = &req->next;
+            continue;
+        }
+        *link = req->next;
         virtqueue_detach(req->vq, &req->elem);
         request_free(req);
     }
-    s->parked_tail = &s->parked;
+    s->parked_tail = link;
 }
 
 static void emit_io_error(VirtIOBlk *s, bool write, const char *action, int err)
@@ -439,8 +446,14 @@ static void blk_reset(VirtIODevice *vdev)
 
     /* Requests in flight write to guest memory: none may outlive the reset. */
     block_drain_all(device_machine(&vdev->parent)->blocks);
-    drop_parked(s);
+    drop_parked(s, NULL);
     s->wce = s->initial_wce;
+}
+
+static void blk_reset_queue(VirtIODevice *vdev, VirtQueue *vq)
+{
+    block_drain_all(device_machine(&vdev->parent)->blocks);
+    drop_parked(VIRTIO_BLK(vdev), vq);
 }
 
 static void blk_running_changed(VirtIODevice *vdev)
@@ -534,7 +547,8 @@ static bool blk_realize(VirtIODevice *vdev, GError **errp)
 {
     VirtIOBlk *s = VIRTIO_BLK(vdev);
     DeviceState *dev = &vdev->parent;
-    const char *name = device_id(dev) ? device_id(dev) : "virtio-blk-device";
+    const char *id = virtio_user_id(vdev);
+    const char *name = id ? id : "virtio-blk-device";
 
     if (!s->drive) {
         error_setg(errp, "drive property not set");
@@ -661,6 +675,7 @@ static void virtio_blk_class_init(VirtIOBlkClass *k)
     k->get_config = blk_get_config;
     k->set_config = blk_set_config;
     k->reset_device = blk_reset;
+    k->reset_queue = blk_reset_queue;
     k->running_changed = blk_running_changed;
     k->save_device = blk_save;
     k->load_device = blk_load;

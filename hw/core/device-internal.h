@@ -7,4 +7,7 @@
 /* Free the strings that table properties own; the base class's finalize calls it. */
 void device_props_free_strings(GObject *obj);
 
+/* Before realize. */
+void device_set_hotplugged(DeviceState *dev);
+
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* -device, device_add and device_del: from option objects to plugged devices (spec 71 section 3).
  */
-#include "hw/device.h"
+#include "device-internal.h"
+#include "migration/migration.h"
 
 static Bus *find_named_bus(Machine *m, const char *name, GError **errp)
 {
@@ -16,18 +17,48 @@ static Bus *find_named_bus(Machine *m, const char *name, GError **errp)
     return NULL;
 }
 
-/* The newest bus with room: virtio-mmio slots fill from the top (spec 80 section 10). */
+/* How many buses are above @bus. */
+static unsigned bus_depth(const Bus *bus)
+{
+    unsigned depth = 0;
+
+    while (bus->parent && device_bus(bus->parent)) {
+        bus = device_bus(bus->parent);
+        depth++;
+    }
+    return depth;
+}
+
+/*
+ * The bus with room nearest to the root, the newest of several: a PCI device goes on pcie.0, and
+ * virtio-mmio slots fill from the top (spec 80 section 10).
+ */
 static Bus *find_free_bus(Machine *m, const char *type, const char *driver, GError **errp)
 {
+    Bus *best = NULL;
+
     for (guint i = m->buses->len; i-- > 0;) {
         Bus *bus = m->buses->pdata[i];
 
-        if (strcmp(bus->type, type) == 0 && bus->children->len < bus->capacity) {
-            return bus;
+        if (strcmp(bus->type, type) == 0 && bus->children->len < bus->capacity &&
+            (!best || bus_depth(bus) < bus_depth(best))) {
+            best = bus;
         }
     }
-    error_setg(errp, "No '%s' bus found for device '%s'", type, driver);
-    return NULL;
+    if (!best) {
+        error_setg(errp, "No '%s' bus found for device '%s'", type, driver);
+    }
+    return best;
+}
+
+/* The set of devices is fixed while it travels. */
+static bool check_not_migrating(Machine *m, const char *command, GError **errp)
+{
+    if (m->migration && migration_is_running(m->migration)) {
+        error_setg(errp, "%s not allowed while migrating", command);
+        return false;
+    }
+    return true;
 }
 
 static bool set_properties(DeviceState *dev, const char *driver, JsonObject *options, GError **errp)
@@ -81,6 +112,9 @@ DeviceState *device_add_from_options(Machine *m, JsonObject *options, bool hotpl
         error_setg(errp, "Parameter 'driver' is missing");
         return NULL;
     }
+    if (hotplug && !check_not_migrating(m, "device_add", errp)) {
+        return NULL;
+    }
 
     g_autoptr(DeviceState) dev = device_new(m, driver, id, errp);
     if (!dev) {
@@ -115,6 +149,10 @@ DeviceState *device_add_from_options(Machine *m, JsonObject *options, bool hotpl
         return NULL;
     }
 
+    if (hotplug) {
+        device_set_hotplugged(dev);
+    }
+
     DeviceState *plugged = dev;
     return device_realize(g_steal_pointer(&dev), bus, errp) ? plugged : NULL;
 }
@@ -138,6 +176,12 @@ bool device_del_by_id(Machine *m, const char *id, GError **errp)
                    object_type_name(G_OBJECT(dev)));
         return false;
     }
-    device_unplug(dev);
+    if (!check_not_migrating(m, "device_del", errp)) {
+        return false;
+    }
+    if (bus && bus->parent && HW_DEVICE_GET_CLASS(bus->parent)->child_unplug_request) {
+        return HW_DEVICE_GET_CLASS(bus->parent)->child_unplug_request(bus->parent, dev, errp);
+    }
+    device_unplug_deleted(dev);
     return true;
 }

@@ -7,8 +7,29 @@ static GQuark prop_quark(void)
     return g_quark_from_static_string("godwit-device-property");
 }
 
+/* Set on properties that belong to the device's part. */
+static GQuark forward_quark(void)
+{
+    return g_quark_from_static_string("godwit-device-property-forward");
+}
+
+static bool is_forward(GParamSpec *pspec)
+{
+    return g_param_spec_get_qdata(pspec, forward_quark()) != NULL;
+}
+
+static GObject *part_of(GObject *obj)
+{
+    return G_OBJECT(HW_DEVICE_GET_CLASS(obj)->part(HW_DEVICE(obj)));
+}
+
 static void prop_set(GObject *obj, guint id, const GValue *value, GParamSpec *pspec)
 {
+    if (is_forward(pspec)) {
+        g_object_set_property(part_of(obj), pspec->name, value);
+        return;
+    }
+
     const DeviceProperty *prop = g_param_spec_get_qdata(pspec, prop_quark());
     void *field = (char *)obj + prop->offset;
 
@@ -40,6 +61,11 @@ static void prop_set(GObject *obj, guint id, const GValue *value, GParamSpec *ps
 
 static void prop_get(GObject *obj, guint id, GValue *value, GParamSpec *pspec)
 {
+    if (is_forward(pspec)) {
+        g_object_get_property(part_of(obj), pspec->name, value);
+        return;
+    }
+
     const DeviceProperty *prop = g_param_spec_get_qdata(pspec, prop_quark());
     const void *field = (const char *)obj + prop->offset;
 
@@ -70,10 +96,10 @@ static void prop_get(GObject *obj, guint id, GValue *value, GParamSpec *pspec)
 
 /* Construct: the default is stored through prop_set() when the instance is made. The name is not
  * static: GObject keeps its own spelling of names with underscores. */
-static GParamSpec *prop_pspec(const DeviceProperty *p)
+static GParamSpec *prop_pspec(const DeviceProperty *p, GParamFlags construct)
 {
     const GParamFlags flags =
-        G_PARAM_READWRITE | G_PARAM_CONSTRUCT | G_PARAM_STATIC_NICK | G_PARAM_STATIC_BLURB;
+        G_PARAM_READWRITE | construct | G_PARAM_STATIC_NICK | G_PARAM_STATIC_BLURB;
 
     switch (p->type) {
     case DEVICE_PROP_TYPE_BOOL:
@@ -101,11 +127,36 @@ void device_class_set_props(DeviceStateClass *klass, const DeviceProperty *props
     oc->set_property = prop_set;
     oc->get_property = prop_get;
     for (guint i = 0; props[i].name; i++) {
-        GParamSpec *pspec = prop_pspec(&props[i]);
+        GParamSpec *pspec = prop_pspec(&props[i], G_PARAM_CONSTRUCT);
 
         g_param_spec_set_qdata(pspec, prop_quark(), (gpointer)&props[i]);
         g_object_class_install_property(oc, i + 1, pspec);
     }
+}
+
+void device_class_forward_props(DeviceStateClass *klass, GType type)
+{
+    GObjectClass *oc = G_OBJECT_CLASS(klass);
+    GObjectClass *from = g_type_class_ref(type);
+    g_autofree GParamSpec **list = g_object_class_list_properties(from, NULL);
+    guint n;
+
+    g_free(g_object_class_list_properties(oc, &n)); /* ids after those it has */
+    oc->set_property = prop_set;
+    oc->get_property = prop_get;
+    for (guint i = 0; list[i]; i++) {
+        const DeviceProperty *prop = g_param_spec_get_qdata(list[i], prop_quark());
+        GParamSpec *pspec;
+
+        if (!prop || g_object_class_find_property(oc, prop->name)) {
+            continue;
+        }
+        /* Not at construction: the part does not exist yet. */
+        pspec = prop_pspec(prop, 0);
+        g_param_spec_set_qdata(pspec, forward_quark(), (gpointer)prop);
+        g_object_class_install_property(oc, ++n, pspec);
+    }
+    g_type_class_unref(from);
 }
 
 void device_props_free_strings(GObject *obj)

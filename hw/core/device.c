@@ -8,7 +8,7 @@ typedef struct {
     char *id;
     Bus *bus;
     uint32_t instance_id;
-    bool realized;
+    bool realized, hotplugged;
     GPtrArray *sections; /* SaveStateEntry */
 } DeviceStatePrivate;
 
@@ -38,6 +38,16 @@ Bus *device_bus(DeviceState *dev)
 bool device_is_realized(DeviceState *dev)
 {
     return priv(dev)->realized;
+}
+
+bool device_is_hotplugged(DeviceState *dev)
+{
+    return priv(dev)->hotplugged;
+}
+
+void device_set_hotplugged(DeviceState *dev)
+{
+    priv(dev)->hotplugged = true;
 }
 
 void device_set_instance_id(DeviceState *dev, uint32_t id)
@@ -124,6 +134,10 @@ DeviceState *device_new(Machine *m, const char *type, const char *id, GError **e
     g_autoptr(DeviceState) dev = g_object_new(gtype, NULL);
     priv(dev)->machine = m;
     priv(dev)->id = g_strdup(id);
+    if (HW_DEVICE_GET_CLASS(dev)->create_parts &&
+        !HW_DEVICE_GET_CLASS(dev)->create_parts(dev, errp)) {
+        return NULL;
+    }
     if (!apply_globals(dev, gtype, errp)) {
         return NULL;
     }
@@ -135,9 +149,16 @@ DeviceState *device_new(Machine *m, const char *type, const char *id, GError **e
 bool device_register_vmstate(DeviceState *dev, const VMStateDescription *vmsd, void *opaque,
                              GError **errp)
 {
-    DeviceStatePrivate *p = priv(dev);
     DeviceStateClass *klass = HW_DEVICE_GET_CLASS(dev);
     g_autofree char *path = klass->path ? klass->path(dev) : NULL;
+
+    return device_register_vmstate_as(dev, path, vmsd, opaque, errp);
+}
+
+bool device_register_vmstate_as(DeviceState *dev, const char *path, const VMStateDescription *vmsd,
+                                void *opaque, GError **errp)
+{
+    DeviceStatePrivate *p = priv(dev);
 
     if (!p->machine->savevm) { /* a machine that cannot migrate, e.g. in a unit test */
         return true;
@@ -215,6 +236,9 @@ bool device_realize(DeviceState *dev, Bus *bus, GError **errp)
     }
     p->realized = true;
     g_ptr_array_add(p->machine->devices, g_steal_pointer(&owned));
+    if (bus && bus->parent && HW_DEVICE_GET_CLASS(bus->parent)->child_plugged) {
+        HW_DEVICE_GET_CLASS(bus->parent)->child_plugged(bus->parent, dev);
+    }
     return true;
 }
 
@@ -231,6 +255,16 @@ void device_unplug(DeviceState *dev)
     leave_bus(dev);
     g_ptr_array_remove(p->machine->devices, dev);
     g_object_unref(dev);
+}
+
+void device_unplug_deleted(DeviceState *dev)
+{
+    const MachineRequests *r = &priv(dev)->machine->requests;
+
+    if (r->device_deleted) {
+        r->device_deleted(r->opaque, dev);
+    }
+    device_unplug(dev);
 }
 
 static void device_finalize(GObject *obj)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Generic PCIe host (spec 80 section 11): ECAM over the bus, address windows in which nothing
- * answers yet, and the host bridge function 00:00.0.
+ * Generic PCIe host (spec 80 section 11): ECAM over the bus, address windows in which BARs appear
+ * (the rest of them reads as ones), and the host bridge function 00:00.0.
  */
 #include "hw/pci.h"
 
@@ -35,6 +35,7 @@ static void gpex_root_class_init(GpexRootClass *klass)
     PCIDeviceClass *pc = HW_PCI_DEVICE_CLASS(klass);
 
     dc->desc = "PCIe host bridge";
+    dc->hotpluggable = false;
     dc->vmsd = &vmstate_gpex_root;
     pc->vendor_id = 0x1B36;
     pc->device_id = 0x0008;
@@ -119,8 +120,9 @@ static gboolean gpex_host_realize(DeviceState *dev, GError **errp)
 {
     GpexHost *s = HW_GPEX_HOST(dev);
     AddressSpace *as = device_machine(dev)->as;
+    const PCIWindows *w = &s->cfg.windows;
 
-    s->bus = pci_bus_new(device_machine(dev), "pcie.0", dev, s->cfg.irqs);
+    s->bus = pci_root_bus_new(device_machine(dev), "pcie.0", dev, s->cfg.irqs, &s->cfg.windows);
     if (!create_root(s, errp)) {
         g_clear_pointer(&s->bus, pci_bus_free);
         return false;
@@ -132,13 +134,13 @@ static gboolean gpex_host_realize(DeviceState *dev, GError **errp)
         return false;
     }
     memory_region_init_io(&s->ecam, "pcie-mmcfg-mmio", s->cfg.ecam_size, &ecam_ops, s);
-    memory_region_init_io(&s->pio, "gpex_ioport_window", s->cfg.pio_size, &window_ops, s);
-    memory_region_init_io(&s->mmio32, "gpex_mmio_window", s->cfg.mmio32_size, &window_ops, s);
-    memory_region_init_io(&s->mmio64, "gpex_mmio_window_high", s->cfg.mmio64_size, &window_ops, s);
+    memory_region_init_io(&s->pio, "gpex_ioport_window", w->pio_size, &window_ops, s);
+    memory_region_init_io(&s->mmio32, "gpex_mmio_window", w->mmio32_size, &window_ops, s);
+    memory_region_init_io(&s->mmio64, "gpex_mmio_window_high", w->mmio64_size, &window_ops, s);
     address_space_add(as, &s->ecam, s->cfg.ecam_base, 0);
-    address_space_add(as, &s->pio, s->cfg.pio_base, 0);
-    address_space_add(as, &s->mmio32, s->cfg.mmio32_base, 0);
-    address_space_add(as, &s->mmio64, s->cfg.mmio64_base, 0);
+    address_space_add(as, &s->pio, w->pio_base, 0);
+    address_space_add(as, &s->mmio32, w->mmio32_base, 0);
+    address_space_add(as, &s->mmio64, w->mmio64_base, 0);
     return true;
 }
 

@@ -118,12 +118,12 @@ static bool create_pcie(Machine *m, GError **errp)
     GpexConfig cfg = {
         .ecam_base = VIRT_ECAM_BASE,
         .ecam_size = VIRT_ECAM_SIZE,
-        .pio_base = VIRT_PCIE_PIO_BASE,
-        .pio_size = VIRT_PCIE_PIO_SIZE,
-        .mmio32_base = VIRT_MMIO32_BASE,
-        .mmio32_size = VIRT_MMIO32_SIZE,
-        .mmio64_base = virt_mmio64_base(m),
-        .mmio64_size = VIRT_MMIO64_SIZE,
+        .windows.pio_base = VIRT_PCIE_PIO_BASE,
+        .windows.pio_size = VIRT_PCIE_PIO_SIZE,
+        .windows.mmio32_base = VIRT_MMIO32_BASE,
+        .windows.mmio32_size = VIRT_MMIO32_SIZE,
+        .windows.mmio64_base = virt_mmio64_base(m),
+        .windows.mmio64_size = VIRT_MMIO64_SIZE,
     };
 
     for (unsigned pin = 0; pin < PCI_NUM_PINS; pin++) {

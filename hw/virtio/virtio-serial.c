@@ -276,7 +276,7 @@ static void serial_running_changed(VirtIODevice *vdev)
 static bool serial_realize(VirtIODevice *vdev, GError **errp)
 {
     VirtIOSerial *s = VIRTIO_SERIAL(vdev);
-    const char *id = device_id(&vdev->parent);
+    const char *id = virtio_user_id(vdev);
     g_autofree char *name = g_strdup_printf("%s.0", id ? id : "virtio-serial-bus");
 
     if (!s->max_ports || s->max_ports > SERIAL_MAX_PORTS) {

@@ -49,8 +49,9 @@ static bool needed_broken(void *opaque)
 static bool needed_extra_state(void *opaque)
 {
     VirtIODevice *vdev = opaque;
+    VirtioTransportInterface *t = VIRTIO_TRANSPORT_GET_IFACE(vdev->transport);
 
-    return VIRTIO_TRANSPORT_GET_IFACE(vdev->transport)->modern(VIRTIO_TRANSPORT(vdev->transport));
+    return t->extra_always || t->modern(VIRTIO_TRANSPORT(vdev->transport));
 }
 
 static bool needed_started(void *opaque)
@@ -215,6 +216,9 @@ static bool virtio_put(QEMUFile *f, void *pv, size_t size, const VMStateField *f
         }
         qemu_put_be64(f, vq->desc);
         qemu_put_be16(f, vq->last_avail_idx);
+        if (t->save_queue) {
+            t->save_queue(VIRTIO_TRANSPORT(vdev->transport), i, f);
+        }
     }
     return (!k->save_device || k->save_device(vdev, f, errp)) &&
            (!k->device_vmsd || vmstate_save_state(f, k->device_vmsd, vdev, NULL, errp)) &&
@@ -278,7 +282,7 @@ static bool load_queue(VirtQueue *vq, QEMUFile *f, bool has_align, GError **errp
 
 static bool load_common(VirtIODevice *vdev, QEMUFile *f, GError **errp)
 {
-    bool has_align = VIRTIO_TRANSPORT_GET_IFACE(vdev->transport)->has_align;
+    VirtioTransportInterface *t = VIRTIO_TRANSPORT_GET_IFACE(vdev->transport);
     uint16_t queue_sel;
     uint32_t queues;
 
@@ -300,7 +304,8 @@ static bool load_common(VirtIODevice *vdev, QEMUFile *f, GError **errp)
         return false;
     }
     for (unsigned i = 0; i < queues; i++) {
-        if (!load_queue(&vdev->vq[i], f, has_align, errp)) {
+        if (!load_queue(&vdev->vq[i], f, t->has_align, errp) ||
+            (t->load_queue && !t->load_queue(VIRTIO_TRANSPORT(vdev->transport), i, f, errp))) {
             return false;
         }
     }

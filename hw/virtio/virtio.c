@@ -33,6 +33,24 @@ static void update_irq(VirtIODevice *vdev)
     transport_iface(vdev)->update_irq(VIRTIO_TRANSPORT(vdev->transport));
 }
 
+static void notify(VirtIODevice *vdev, uint16_t vector)
+{
+    VirtioTransportInterface *t = transport_iface(vdev);
+
+    if (t->notify) {
+        t->notify(VIRTIO_TRANSPORT(vdev->transport), vector);
+    } else {
+        update_irq(vdev);
+    }
+}
+
+const char *virtio_user_id(VirtIODevice *vdev)
+{
+    const char *id = device_id(&vdev->parent);
+
+    return id ? id : device_id(HW_DEVICE(vdev->transport));
+}
+
 VirtQueue *virtio_add_queue(VirtIODevice *vdev, uint16_t size, VirtQueueHandler *handler)
 {
     for (unsigned i = 0; i < VIRTIO_QUEUE_MAX; i++) {
@@ -41,6 +59,7 @@ VirtQueue *virtio_add_queue(VirtIODevice *vdev, uint16_t size, VirtQueueHandler 
         if (!vq->handler) {
             vq->num = vq->default_num = size;
             vq->align = VIRTIO_LEGACY_ALIGN;
+            vq->vector = VIRTIO_NO_VECTOR;
             vq->handler = handler;
             return vq;
         }
@@ -75,7 +94,7 @@ void virtio_notify_config(VirtIODevice *vdev)
     }
     vdev->generation++;
     vdev->isr |= 3;
-    update_irq(vdev);
+    notify(vdev, vdev->config_vector);
 }
 
 bool virtio_driver_ok(const VirtIODevice *vdev)
@@ -96,10 +115,12 @@ void virtio_reset(VirtIODevice *vdev)
     vdev->queue_sel = 0;
     vdev->status = 0;
     vdev->isr = 0;
+    vdev->config_vector = VIRTIO_NO_VECTOR;
     update_irq(vdev);
     for (unsigned i = 0; i < VIRTIO_QUEUE_MAX && vdev->vq[i].handler; i++) {
         virtqueue_reset(&vdev->vq[i]);
         vdev->vq[i].align = VIRTIO_LEGACY_ALIGN;
+        vdev->vq[i].vector = VIRTIO_NO_VECTOR;
     }
 }
 
@@ -232,6 +253,28 @@ void virtio_queue_notify(VirtIODevice *vdev, unsigned n)
     vq->handler(vdev, vq);
 }
 
+void virtio_queue_reset(VirtIODevice *vdev, unsigned n)
+{
+    VirtIODeviceClass *k = VIRTIO_DEVICE_GET_CLASS(vdev);
+    VirtQueue *vq = existing_queue(vdev, n);
+
+    if (vq) {
+        if (k->reset_queue) {
+            k->reset_queue(vdev, vq);
+        }
+        virtqueue_reset(vq);
+        vq->vector = VIRTIO_NO_VECTOR;
+    }
+}
+
+void virtio_notify(VirtQueue *vq)
+{
+    if (virtqueue_wants_interrupt(vq)) {
+        vq->vdev->isr |= 1;
+        notify(vq->vdev, vq->vector);
+    }
+}
+
 /* ---- as a device ---- */
 
 static gboolean virtio_realize(DeviceState *dev, GError **errp)
@@ -316,6 +359,7 @@ static char *virtio_path(DeviceState *dev)
 
 static void virtio_device_init(VirtIODevice *vdev)
 {
+    vdev->config_vector = VIRTIO_NO_VECTOR;
 }
 
 static void virtio_device_class_init(VirtIODeviceClass *k)

@@ -60,7 +60,8 @@ static bool area_map(VirtIODevice *vdev, VRingArea *area, uint64_t addr, uint64_
 
 void virtqueue_init(VirtQueue *vq, VirtIODevice *vdev, unsigned index)
 {
-    *vq = (VirtQueue){.vdev = vdev, .index = index, .notification = true};
+    *vq =
+        (VirtQueue){.vdev = vdev, .index = index, .notification = true, .vector = VIRTIO_NO_VECTOR};
 }
 
 void virtqueue_unmap(VirtQueue *vq)
@@ -444,15 +445,9 @@ static bool driver_wants_interrupt(VirtQueue *vq)
     return !valid || (uint16_t)(vq->used_idx - event - 1) < (uint16_t)(vq->used_idx - old);
 }
 
-void virtio_notify(VirtQueue *vq)
+bool virtqueue_wants_interrupt(VirtQueue *vq)
 {
-    VirtIODevice *vdev = vq->vdev;
-
-    if (vdev->broken || !virtqueue_ready(vq) || !driver_wants_interrupt(vq)) {
-        return;
-    }
-    vdev->isr |= 1;
-    VIRTIO_TRANSPORT_GET_IFACE(vdev->transport)->update_irq(VIRTIO_TRANSPORT(vdev->transport));
+    return !vq->vdev->broken && virtqueue_ready(vq) && driver_wants_interrupt(vq);
 }
 
 /* ---- parked requests on the wire ---- */

@@ -35,6 +35,20 @@ struct _DeviceStateClass {
     char *(*path)(DeviceState *dev);
     /* The VM stops or runs; optional. */
     void (*vm_state)(DeviceState *dev, gboolean running);
+    /*
+     * In device_new(), before -global: make the parts whose properties this device passes on.
+     * Optional.
+     */
+    gboolean (*create_parts)(DeviceState *dev, GError **errp);
+    /* The part that device_class_forward_props() reaches. */
+    DeviceState *(*part)(DeviceState *dev);
+    /* @child was realized on a bus of this device; optional. */
+    void (*child_plugged)(DeviceState *dev, DeviceState *child);
+    /*
+     * device_del of @child on a bus of this device: ask the guest, which ends in
+     * device_unplug_deleted() now or later. NULL: it goes at once.
+     */
+    gboolean (*child_unplug_request)(DeviceState *dev, DeviceState *child, GError **errp);
 };
 
 /* A slot container; boards make them, -device picks one. */
@@ -46,12 +60,15 @@ struct Bus {
     DeviceState *parent;
     GPtrArray *children; /* DeviceState; no references */
     Machine *machine;
+    void *opaque; /* its maker's */
 };
 
 Machine *device_machine(DeviceState *dev);
 const char *device_id(DeviceState *dev);
 Bus *device_bus(DeviceState *dev);
 bool device_is_realized(DeviceState *dev);
+/* It came by device_add, after the machine was started. */
+bool device_is_hotplugged(DeviceState *dev);
 /* Instance id used for its vmstate; INSTANCE_ID_ANY unless set before realize. */
 void device_set_instance_id(DeviceState *dev, uint32_t id);
 /*
@@ -60,6 +77,9 @@ void device_set_instance_id(DeviceState *dev, uint32_t id);
  */
 bool device_register_vmstate(DeviceState *dev, const VMStateDescription *vmsd, void *opaque,
                              GError **errp);
+/* The same under another path, or none. */
+bool device_register_vmstate_as(DeviceState *dev, const char *path, const VMStateDescription *vmsd,
+                                void *opaque, GError **errp);
 
 /*
  * Create by type name, unrealized, with matching -global values applied; @id may be NULL. The
@@ -77,7 +97,10 @@ void device_unplug(DeviceState *dev);
  * converted to the property's type, as on the command line. The machine owns the result.
  */
 DeviceState *device_add_from_options(Machine *m, JsonObject *options, bool hotplug, GError **errp);
-/* device_del: "Device 'X' not found" (DeviceNotFound), "Bus 'Y' does not support hotplugging". */
+/* Unplug what device_del asked for, and tell who listens. */
+void device_unplug_deleted(DeviceState *dev);
+/* device_del: "Device 'X' not found" (DeviceNotFound), "Bus 'Y' does not support hotplugging". The
+ * device may stay until the guest lets go of it. */
 bool device_del_by_id(Machine *m, const char *id, GError **errp);
 DeviceState *device_find(Machine *m, const char *id);
 /* In creation order. */
@@ -137,6 +160,10 @@ typedef struct {
 
 /* @props is static and ends with an entry without name. */
 void device_class_set_props(DeviceStateClass *klass, const DeviceProperty *props);
+
+/* The table properties of @type become properties of this class, which passes them on to its part.
+ */
+void device_class_forward_props(DeviceStateClass *klass, GType type);
 
 #define DEVICE_TYPE_REGISTER(name, get_type) OBJECT_TYPE_REGISTER(name, get_type)
 

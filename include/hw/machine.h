@@ -16,6 +16,7 @@
 #include "util/object.h"
 
 typedef struct Machine Machine;
+typedef struct _DeviceState DeviceState;
 typedef struct MachineClass {
     const char *name; /* "virt", "none"; on the wire */
     const char *desc;
@@ -45,6 +46,8 @@ typedef struct {
     /* A disk error with rerror/werror=stop: stop the VM from the main loop, state io-error;
      * optional. */
     void (*io_error_request)(void *opaque);
+    /* device_del comes to its end: @dev is about to go; optional. */
+    void (*device_deleted)(void *opaque, DeviceState *dev);
     void *opaque;
 } MachineRequests;
 

@@ -71,7 +71,8 @@ struct VirtQueue {
     uint16_t index;
     uint32_t num; /* current size, a guest may shrink it */
     uint32_t default_num;
-    uint32_t align; /* legacy layout */
+    uint32_t align;  /* legacy layout */
+    uint16_t vector; /* MSI-X, of the PCI transport; VIRTIO_NO_VECTOR: none */
     uint64_t desc, avail, used;
     VRingArea desc_map, avail_map, used_map;
     uint16_t last_avail_idx;   /* next entry to pop */
@@ -101,6 +102,8 @@ typedef struct VirtIODeviceClass {
     void (*set_config)(VirtIODevice *vdev, const uint8_t *config);
     /* Back to power-on; requests in flight are finished or forgotten. Optional. */
     void (*reset_device)(VirtIODevice *vdev);
+    /* The driver resets one queue: its requests in flight are finished or forgotten. Optional. */
+    void (*reset_queue)(VirtIODevice *vdev, VirtQueue *vq);
     /* The status changes to @status; optional. */
     void (*set_status)(VirtIODevice *vdev, uint8_t status);
     /* The VM stops or runs; vdev->vm_running is already new. Optional. */
@@ -124,6 +127,7 @@ struct VirtIODevice {
     uint8_t status, isr;
     uint16_t queue_sel;
     uint32_t generation;
+    uint16_t config_vector; /* as VirtQueue.vector, for configuration changes */
     uint8_t *config;
     uint32_t config_len;
     VirtQueue *vq; /* VIRTIO_QUEUE_MAX */
@@ -157,6 +161,8 @@ static inline bool virtio_is_modern(const VirtIODevice *vdev)
 void virtio_error(VirtIODevice *vdev, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 /* Tell the driver that the configuration changed. */
 void virtio_notify_config(VirtIODevice *vdev);
+/* The id by which users know the device: its own, or that of the PCI function it is a part of. */
+const char *virtio_user_id(VirtIODevice *vdev);
 /* Is the driver set up, the device sane and the VM running? Then rings may be used. */
 bool virtio_driver_ok(const VirtIODevice *vdev);
 
@@ -199,6 +205,8 @@ struct _VirtioTransportInterface {
     void (*unplugged)(VirtioTransport *t);
     /* vdev->isr changed. */
     void (*update_irq)(VirtioTransport *t);
+    /* The same because of an event that has a vector of its own; NULL: update_irq. */
+    void (*notify)(VirtioTransport *t, uint16_t vector);
     /* Speaks virtio 1. */
     bool (*modern)(VirtioTransport *t);
     /* Section name prefix; free with g_free(). */
@@ -206,7 +214,11 @@ struct _VirtioTransportInterface {
     /* The stream's prefix (part A), per-queue words and extra state. */
     bool (*save_config)(VirtioTransport *t, QEMUFile *f, GError **errp);
     bool (*load_config)(VirtioTransport *t, QEMUFile *f, GError **errp);
-    bool has_align;                        /* the per-queue record carries the ring alignment */
+    bool has_align; /* the per-queue record carries the ring alignment */
+    /* More words of the per-queue record; optional. */
+    void (*save_queue)(VirtioTransport *t, unsigned n, QEMUFile *f);
+    bool (*load_queue)(VirtioTransport *t, unsigned n, QEMUFile *f, GError **errp);
+    bool extra_always;                     /* extra_state is also sent when not modern */
     const VMStateDescription *extra_state; /* sent when modern */
 };
 
@@ -225,10 +237,14 @@ void virtio_queue_set_align(VirtIODevice *vdev, unsigned n, uint32_t align);
 void virtio_queue_set_rings(VirtIODevice *vdev, unsigned n, uint64_t desc, uint64_t avail,
                             uint64_t used);
 void virtio_queue_notify(VirtIODevice *vdev, unsigned n);
+/* VIRTIO_F_RING_RESET: queue @n forgets its rings. */
+void virtio_queue_reset(VirtIODevice *vdev, unsigned n);
 
 /* Between virtio.c, virtqueue.c and virtio-vmstate.c. */
 void virtqueue_init(VirtQueue *vq, VirtIODevice *vdev, unsigned index);
 void virtqueue_reset(VirtQueue *vq);
+/* Has the driver asked to hear about what was pushed? */
+bool virtqueue_wants_interrupt(VirtQueue *vq);
 void virtqueue_unmap(VirtQueue *vq);
 void virtqueue_legacy_layout(VirtQueue *vq);
 /* Look the areas up in guest RAM; breaks the device when they are not there. */

@@ -23,6 +23,9 @@ QapiEventSink monitor_hub_event_sink(MonitorHub *hub);
  */
 void monitor_hub_set_machine(MonitorHub *hub, Machine *machine);
 
+/* Emit DEVICE_DELETED for @dev, which is about to go. Any thread. */
+void monitor_device_deleted(MonitorHub *hub, DeviceState *dev);
+
 bool monitor_add_qmp(MonitorHub *hub, Chardev *chr, bool pretty, GError **errp);
 bool monitor_add_hmp(MonitorHub *hub, Chardev *chr, bool readline, GError **errp);
 /* Run one HMP line and return its text (human-monitor-command); free with g_free(). */

@@ -63,6 +63,13 @@ def disk_args(path: pathlib.Path, locking: bool = True) -> list[str]:
 NET = ["-netdev", "user,id=n0,restrict=off", "-device", "virtio-net-device,netdev=n0"]
 
 
+def pci_args(path: pathlib.Path) -> list[str]:
+    """Disk on the root bus (transitional), network card behind a root port (modern, PCI Express)."""
+    return ["-blockdev", f"driver=raw,node-name=d0,file.driver=file,file.filename={path}",
+            "-device", "virtio-blk-pci,drive=d0", "-device", "pcie-root-port,id=rp0,chassis=1",
+            "-netdev", "user,id=n0,restrict=off", "-device", "virtio-net-pci,netdev=n0,bus=rp0,romfile="]
+
+
 @pytest.mark.parametrize("smp", [1, 2])
 @pytest.mark.parametrize("pair", PAIRS, ids="-to-".join)
 def test_busy(make_vm, linux, pair, smp):
@@ -98,6 +105,31 @@ def test_disk_and_network(make_vm, linux, tmp_path, pair):
     dst = make_vm(pair[1], *args, "-incoming", "tcp:127.0.0.1:0")
     hand_over(src, dst, listen_address(dst))
     lives_on(dst, "pass", "disk", "net")
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-to-".join)
+def test_pci_disk_and_network(make_vm, linux, tmp_path, pair):
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(b"\0" * (8 << 20))
+    args = [*linux, "-append", "console=ttyS0 quiet ip=dhcp gw.mem=4", *pci_args(disk)]
+    src = make_vm(pair[0], *args)
+    src.serial.wait("godwit-linux: ready", 120)
+    lives_on(src, "pass", "disk", "net")
+    dst = make_vm(pair[1], *args, "-incoming", "tcp:127.0.0.1:0")
+    hand_over(src, dst, listen_address(dst))
+    lives_on(dst, "pass", "disk", "net")
+
+
+def test_linux_hot_plugs(make_vm, linux):
+    """The kernel's own hot-plug driver takes a device in and lets go of it."""
+    vm = make_vm("godwit", *linux, "-append", "console=ttyS0 gw.mem=2",
+                 "-device", "pcie-root-port,id=rp0,chassis=1")
+    vm.serial.wait("godwit-linux: ready", 120)
+    vm.cmd("device_add", driver="virtio-rng-pci", id="hot", bus="rp0")
+    vm.serial.wait(r"pci 0000:01:00\.0: \[1af4:1044\]", 60)
+    vm.cmd("device_del", id="hot")
+    vm.qmp.wait_event("DEVICE_DELETED", lambda d: d.get("device") == "hot")
+    lives_on(vm, "pass")
 
 
 def test_four_harts(make_vm, linux):
