@@ -130,12 +130,20 @@ char *outgoing_error(MigrationState *s)
 
 uint32_t outgoing_peer_features(MigrationState *s)
 {
-    uint32_t features;
+    return __atomic_load_n(&s->peer_features, __ATOMIC_RELAXED);
+}
+
+#define HELLO_PATIENCE_US (1 * G_TIME_SPAN_SECOND)
+
+void outgoing_await_hello(MigrationState *s)
+{
+    int64_t end = g_get_monotonic_time() + HELLO_PATIENCE_US;
 
     g_mutex_lock(&s->lock);
-    features = s->peer_features;
+    while (s->return_path && !s->peer_known && !s->peer_done && !s->cancelled && !s->error &&
+           g_cond_wait_until(&s->wake, &s->lock, end)) {
+    }
     g_mutex_unlock(&s->lock);
-    return features;
 }
 
 static void peer_pong(void *opaque, uint32_t cookie)
@@ -146,7 +154,8 @@ static void peer_pong(void *opaque, uint32_t cookie)
         g_mutex_lock(&s->lock);
         s->peer_known = true;
         if (cookie != STREAM_HELLO) {
-            s->peer_features = cookie & ~STREAM_HELLO_ANSWER_MASK;
+            __atomic_store_n(&s->peer_features, cookie & ~STREAM_HELLO_ANSWER_MASK,
+                             __ATOMIC_RELAXED);
         }
         g_cond_broadcast(&s->wake);
         g_mutex_unlock(&s->lock);
@@ -267,6 +276,7 @@ bool outgoing_begin_stream(MigrationState *s, GError **errp)
         !open_return_path(s, errp)) {
         return false;
     }
+    outgoing_await_hello(s); /* what it understands decides how memory is sent */
     BQL_LOCK_GUARD();
     return savevm_setup(&c, errp);
 }

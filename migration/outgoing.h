@@ -43,8 +43,8 @@ struct MigrationState {
     bool peer_loaded; /* waits for our commit */
     bool peer_done;   /* no more return-path messages */
     ReturnPathVerdict peer_verdict;
-    uint32_t peer_features;
-    uint32_t pongs; /* answers to our settle pings so far */
+    uint32_t peer_features; /* also read, atomically, without the lock */
+    uint32_t pongs;         /* answers to our settle pings so far */
 
     /* Migration thread (others: after it has ended). */
     RateWindow window;
@@ -99,6 +99,9 @@ bool migration_interrupted(MigrationState *s, GError **errp);
 /* The error to show, or NULL; the caller frees it. Any thread. */
 char *outgoing_error(MigrationState *s);
 
+/* With a return path, the guest running: give the destination a second to say who it is. Migration
+ * thread. */
+void outgoing_await_hello(MigrationState *s);
 /* PeerFeatures of the destination; 0 until it has answered our hello. Any thread. */
 uint32_t outgoing_peer_features(MigrationState *s);
 /* Bytes sent so far, on all channels. Migration thread, or main when there is none. */

@@ -159,7 +159,7 @@ bool return_path_pong(ReturnPathWriter *w, uint32_t cookie, GError **errp)
 
     if (cookie == STREAM_HELLO) {
         w->peer_is_godwit = true;
-        msg.value = STREAM_HELLO_ANSWER | PEER_FAILURE_TEXT | PEER_COMMIT;
+        msg.value = STREAM_HELLO_ANSWER | PEER_FAILURE_TEXT | PEER_COMMIT | PEER_ZERO_RUN;
     }
     return send_message(w, &msg, errp);
 }

@@ -276,19 +276,11 @@ bool switchover_send_description(MigrationState *s, const VMDescWriter *desc)
 
 /* How long a cancelled source still listens for the answer to its offer. */
 #define CANCEL_PATIENCE_US (1 * G_TIME_SPAN_SECOND)
-/* And how long one asks who the destination is, the guest still running. */
-#define HELLO_PATIENCE_US (1 * G_TIME_SPAN_SECOND)
 
 static void choose_steps(MigrationState *s)
 {
-    int64_t end = g_get_monotonic_time() + HELLO_PATIENCE_US;
-
-    g_mutex_lock(&s->lock);
-    while (s->return_path && !s->peer_known && !s->peer_done && !s->cancelled && !s->error &&
-           g_cond_wait_until(&s->wake, &s->lock, end)) {
-    }
-    s->two_step = s->peer_features & PEER_COMMIT;
-    g_mutex_unlock(&s->lock);
+    outgoing_await_hello(s);
+    s->two_step = outgoing_peer_features(s) & PEER_COMMIT;
 }
 
 static bool await_loaded(MigrationState *s, GError **errp)

@@ -49,6 +49,9 @@ typedef struct RamSinkOps {
 
 struct RamSink {
     const RamSinkOps *ops;
+    /* The destination understands RAM_FLAG_ZERO_RUN; set by ram/save.c, for good, as soon as it has
+     * said so. */
+    bool zero_runs;
 };
 
 typedef struct RamPlacer RamPlacer;

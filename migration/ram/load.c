@@ -127,6 +127,33 @@ static bool load_zero_run(RamLoad *l, QEMUFile *f, uint64_t first, GError **errp
     return l->placer->ops->place_fill(l->placer, l->current, first, count, 0, errp);
 }
 
+/* A long run of memory in use takes its time: every so often look whether it is still wanted. */
+#define FILL_PAGES UINT64_C(32768)
+
+static bool load_long_zero_run(RamLoad *l, QEMUFile *f, uint64_t first, uint64_t count,
+                               GError **errp)
+{
+    uint64_t pages = ram_block_pages(l->current);
+
+    if (count == 0 || count > pages - first) {
+        error_setg(errp,
+                   "Illegal run of %" PRIu64 " zero pages from page 0x%" PRIx64
+                   " in ramblock \"%s\" of %" PRIu64 " pages",
+                   count, first, l->current->idstr, pages);
+        return false;
+    }
+    while (count && qemu_file_check(f, errp)) {
+        uint64_t n = MIN(count, FILL_PAGES);
+
+        if (!l->placer->ops->place_fill(l->placer, l->current, first, n, 0, errp)) {
+            return false;
+        }
+        first += n;
+        count -= n;
+    }
+    return count == 0;
+}
+
 /* A delta is applied where its page lies. */
 static bool load_delta(RamLoad *l, QEMUFile *f, uint64_t page, GError **errp)
 {
@@ -194,6 +221,9 @@ bool ram_load_state(QEMUFile *f, void *opaque, int version_id, GError **errp)
                  (rec.fill
                       ? l->placer->ops->place_fill(l->placer, l->current, page, 1, rec.fill, errp)
                       : load_zero_run(l, f, page, errp));
+            break;
+        case RAM_FLAG_ZERO_RUN:
+            ok = resolve(l, &rec, &page, errp) && load_long_zero_run(l, f, page, rec.count, errp);
             break;
         case RAM_FLAG_XBZRLE:
             ok = resolve(l, &rec, &page, errp) && load_delta(l, f, page, errp);

@@ -11,6 +11,7 @@
 #include "migration/ram/xbzrle.h"
 #include "migration/ram/zero.h"
 #include "migration/wire/ram.h"
+#include "migration/wire/stream.h"
 
 /* One iteration ends after this long even if the rate limit has not. */
 #define SLICE_US (50 * 1000)
@@ -123,8 +124,13 @@ static bool deltas_on(const RamSave *s)
     return s->xbzrle && s->scan.rounds > 0;
 }
 
-static bool send_zeros(RamSave *s, QEMUFile *f, const RamRun *part, GError **errp)
+static bool send_zeros(RamState *rs, QEMUFile *f, const RamRun *part, GError **errp)
 {
+    RamSave *s = rs->save;
+
+    if (!s->sink->zero_runs) {
+        s->sink->zero_runs = rs->env.peer_features(rs->env.opaque) & PEER_ZERO_RUN;
+    }
     if (deltas_on(s)) {
         ram_xbzrle_zeroed(s->xbzrle, part->block, part->first, part->count);
     }
@@ -150,8 +156,9 @@ static bool send_patches(RamSave *s, QEMUFile *f, const RamRun *part, const RamP
 
 /* Send the next part of a run that is all zero, all data or all deltas, within @budget bytes (and
  * a page). False: error. */
-static bool send_part(RamSave *s, QEMUFile *f, uint64_t budget, bool *sent, GError **errp)
+static bool send_part(RamState *rs, QEMUFile *f, uint64_t budget, bool *sent, GError **errp)
 {
+    RamSave *s = rs->save;
     uint64_t max_zero = MIN(budget / RAM_ZERO_RECORD_BYTES + 1, ZERO_WINDOW_PAGES);
     uint64_t max_data = MIN(budget / RAM_PAGE_SIZE + 1, MAX_DATA_PAGES);
     uint64_t before = qemu_file_transferred(f);
@@ -171,7 +178,7 @@ static bool send_part(RamSave *s, QEMUFile *f, uint64_t budget, bool *sent, GErr
             ram_xbzrle_split(s->xbzrle, &part, max_data, s->last, &kind, &patches, &n_patches);
     }
     ram_scan_take(&s->scan, part.count);
-    ok = zero                    ? send_zeros(s, f, &part, errp)
+    ok = zero                    ? send_zeros(rs, f, &part, errp)
          : kind == XBZRLE_DELTAS ? send_patches(s, f, &part, patches, n_patches, errp)
                                  : send_plain(s, f, &part, errp);
     stat_set(&s->counters->ram_remaining, s->dirty.dirty_pages << TARGET_PAGE_BITS);
@@ -208,7 +215,7 @@ IterateResult ram_save_iterate(QEMUFile *f, void *opaque, GError **errp)
     }
     begin_section(rs, false);
     while (sent && !qemu_file_rate_exceeded(f) && g_get_monotonic_time() < deadline) {
-        if (!send_part(s, f, qemu_file_rate_left(f), &sent, errp)) {
+        if (!send_part(rs, f, qemu_file_rate_left(f), &sent, errp)) {
             return ITERATE_ERROR;
         }
     }
@@ -245,7 +252,7 @@ bool ram_save_complete(QEMUFile *f, void *opaque, GError **errp)
     begin_section(rs, true);
     sync_pass(rs);
     while (sent) {
-        if (!send_part(s, f, UINT64_MAX, &sent, errp)) {
+        if (!send_part(rs, f, UINT64_MAX, &sent, errp)) {
             return false;
         }
     }

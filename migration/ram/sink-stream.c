@@ -10,11 +10,14 @@
 /* As many ZERO records as can be made in place at once; a round number, see wire/ram.c. */
 #define ZERO_BATCH 3584
 
-G_STATIC_ASSERT(ZERO_BATCH *RAM_ZERO_RECORD_BYTES <= QEMU_FILE_RESERVE_MAX);
+G_STATIC_ASSERT(QEMU_FILE_RESERVE_MAX >= ZERO_BATCH * RAM_ZERO_RECORD_BYTES);
 
 typedef struct {
     RamSink base;
     const RAMBlock *last; /* block of the record before */
+    /* A run of zero pages not written yet: the next may continue it. NULL: none. */
+    const RAMBlock *zero_block;
+    uint64_t zero_first, zero_count;
 } StreamSink;
 
 /* The head of a record; the name only where the block changes. */
@@ -29,6 +32,29 @@ static void put_head(StreamSink *s, QEMUFile *f, const RAMBlock *block, uint64_t
     s->last = block;
 }
 
+/* Write down the run of zero pages that is waiting. */
+static void put_zero_run(StreamSink *s, QEMUFile *f)
+{
+    if (s->zero_block) {
+        put_head(s, f, s->zero_block, s->zero_first, RAM_FLAG_ZERO_RUN);
+        qemu_put_be64(f, s->zero_count);
+        s->zero_block = NULL;
+    }
+}
+
+static void add_zero_run(StreamSink *s, QEMUFile *f, const RAMBlock *block, uint64_t first,
+                         uint64_t count)
+{
+    if (s->zero_block == block && s->zero_first + s->zero_count == first) {
+        s->zero_count += count;
+        return;
+    }
+    put_zero_run(s, f);
+    s->zero_block = block;
+    s->zero_first = first;
+    s->zero_count = count;
+}
+
 static bool stream_setup(RamSink *sink, QEMUFile *f, GError **errp)
 {
     return true;
@@ -41,6 +67,7 @@ static bool stream_send_run(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_
     const uint8_t *host = block->host + (first << TARGET_PAGE_BITS);
     uint64_t word = (first << TARGET_PAGE_BITS) | RAM_FLAG_PAGE | RAM_FLAG_CONTINUE;
 
+    put_zero_run(s, f);
     if (block != s->last) {
         put_head(s, f, block, first, RAM_FLAG_PAGE);
     } else {
@@ -59,6 +86,10 @@ static bool stream_send_zero_run(RamSink *sink, QEMUFile *f, RAMBlock *block, ui
 {
     StreamSink *s = container_of(sink, StreamSink, base);
 
+    if (sink->zero_runs) {
+        add_zero_run(s, f, block, first, count);
+        return qemu_file_check(f, errp);
+    }
     if (block != s->last) {
         put_head(s, f, block, first, RAM_FLAG_ZERO);
         qemu_put_byte(f, 0);
@@ -82,6 +113,7 @@ static bool stream_send_patches(RamSink *sink, QEMUFile *f, RAMBlock *block,
 {
     StreamSink *s = container_of(sink, StreamSink, base);
 
+    put_zero_run(s, f);
     for (const RamPatch *p = patches; p < patches + n; p++) {
         put_head(s, f, block, p->page, p->delta ? RAM_FLAG_XBZRLE : RAM_FLAG_PAGE);
         if (p->delta) {
@@ -95,6 +127,7 @@ static bool stream_send_patches(RamSink *sink, QEMUFile *f, RAMBlock *block,
 
 static bool stream_end_round(RamSink *sink, QEMUFile *f, bool last, GError **errp)
 {
+    put_zero_run(container_of(sink, StreamSink, base), f);
     return true;
 }
 

@@ -166,11 +166,13 @@ RamDecodeResult ram_decode_record(const uint8_t *buf, size_t len, RamRecord *out
     out->offset = word & ~(uint64_t)RAM_FLAGS_MASK;
     out->named = false;
     out->fill = 0;
+    out->count = 0;
     switch (out->flags) {
     case RAM_FLAG_ZERO:
     case RAM_FLAG_PAGE:
     case RAM_FLAG_XBZRLE:
     case RAM_FLAG_COMPRESS_PAGE:
+    case RAM_FLAG_ZERO_RUN:
         about_page = true;
         break;
     case RAM_FLAG_MEM_SIZE:
@@ -199,6 +201,13 @@ RamDecodeResult ram_decode_record(const uint8_t *buf, size_t len, RamRecord *out
             return RAM_DECODE_SHORT;
         }
         out->fill = buf[*used - 1];
+    }
+    if (out->flags == RAM_FLAG_ZERO_RUN) {
+        *used += 8;
+        if (len < *used) {
+            return RAM_DECODE_SHORT;
+        }
+        out->count = ram_get_word(buf + *used - 8);
     }
     return RAM_DECODE_OK;
 }

@@ -27,6 +27,9 @@ enum {
     RAM_FLAG_HOOK = 0x080,
     RAM_FLAG_COMPRESS_PAGE = 0x100,
     RAM_FLAG_MULTIFD_FLUSH = 0x200,
+    /* Godwit only, to a peer that announced PEER_ZERO_RUN: name as with ZERO, be64 count; pages
+     * [offset, offset + 4096 * count) are zero. */
+    RAM_FLAG_ZERO_RUN = 0x400,
 };
 
 #define RAM_WORD_BYTES 8
@@ -34,8 +37,8 @@ enum {
 #define RAM_ZERO_RECORD_BYTES 9
 /* First byte of an XBZRLE payload; then be16 length and so many bytes (wire/xbzrle.h). */
 #define RAM_XBZRLE_ENCODING 1
-/* The longest head: word, name, fill byte. */
-#define RAM_HEAD_MAX (RAM_WORD_BYTES + 256 + 1)
+/* The longest head: word, name, count of a ZERO_RUN. */
+#define RAM_HEAD_MAX (RAM_WORD_BYTES + 256 + 8)
 
 static inline void ram_put_word(uint8_t *p, uint64_t word)
 {
@@ -63,7 +66,8 @@ typedef struct {
     unsigned flags;  /* one flag, CONTINUE removed */
     uint64_t offset; /* in the block; MEM_SIZE: total bytes of the list */
     bool named;
-    uint8_t fill; /* ZERO */
+    uint8_t fill;   /* ZERO */
+    uint64_t count; /* ZERO_RUN: pages; any value */
     char name[256];
 } RamRecord;
 
@@ -74,8 +78,8 @@ typedef enum {
     RAM_DECODE_BAD_NAME,  /* with a NUL inside */
 } RamDecodeResult;
 
-/* Decode the head of a record, for ZERO with its fill byte; the payload of other kinds starts at
- * buf + *used. */
+/* Decode the head of a record, for ZERO with its fill byte, for ZERO_RUN with its count; the
+ * payload of other kinds starts at buf + *used. */
 RamDecodeResult ram_decode_record(const uint8_t *buf, size_t len, RamRecord *out, size_t *used);
 /* How many ZERO records with fill 0 that continue at @offset are at @buf, at most @max. */
 uint64_t ram_count_zero_records(const uint8_t *buf, size_t len, uint64_t offset, uint64_t max);

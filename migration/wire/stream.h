@@ -145,6 +145,7 @@ DecodeResult rp_decode(const uint8_t *in, size_t len, ReturnPathMessage *msg, si
 typedef enum {
     PEER_FAILURE_TEXT = 1 << 0, /* sends RP_FAILURE_TEXT when it fails */
     PEER_COMMIT = 1 << 1,       /* understands STREAM_WAIT_FOR_COMMIT */
+    PEER_ZERO_RUN = 1 << 2,     /* understands RAM_FLAG_ZERO_RUN */
 } PeerFeatures;
 
 #endif

@@ -7,6 +7,7 @@
  *
  *     F0 page count x   PAGE records for consecutive pages filled with x^i; x & 1: named; x & 0x80:
  * the last is cut F1 page count     ZERO records for consecutive pages F2                EOS
+ *     F4 page count        one ZERO_RUN record; count may be 0 or too many
  *     F3 page count len x  XBZRLE records for consecutive pages: one run of len bytes x
  */
 #include "fault-channel.h"
@@ -68,6 +69,12 @@ static GByteArray *expand(const uint8_t *in, size_t n)
             ram_put_word(records, RAM_FLAG_EOS);
             g_byte_array_append(out, records, RAM_WORD_BYTES);
             i++;
+        } else if (in[i] == 0xF4 && i + 2 < n) {
+            size_t len = ram_put_head(records, (uint64_t)page << 12, RAM_FLAG_ZERO_RUN, "ram");
+
+            ram_put_word(records + len, in[i + 2] % (BLOCK_PAGES + 6));
+            g_byte_array_append(out, records, len + 8);
+            i += 3;
         } else if (in[i] == 0xF3 && i + 4 < n) {
             append_deltas(out, page, count, in[i + 3], in[i + 4]);
             i += 5;

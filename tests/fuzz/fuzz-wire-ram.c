@@ -10,6 +10,10 @@ static size_t encode(const RamRecord *r, uint8_t out[RAM_HEAD_MAX])
     if (r->flags == RAM_FLAG_ZERO) {
         out[n++] = r->fill;
     }
+    if (r->flags == RAM_FLAG_ZERO_RUN) {
+        ram_put_word(out + n, r->count);
+        n += 8;
+    }
     return n;
 }
 
@@ -29,11 +33,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         case RAM_DECODE_OK:
             g_assert_cmpuint(used, >, 0);
             g_assert_cmpuint(used, <=, size - at);
-            if (r.flags == RAM_FLAG_ZERO || r.flags == RAM_FLAG_PAGE) {
+            if (r.flags == RAM_FLAG_ZERO || r.flags == RAM_FLAG_PAGE ||
+                r.flags == RAM_FLAG_ZERO_RUN) {
                 n = encode(&r, again);
                 g_assert_cmpint(ram_decode_record(again, n, &r2, &used2), ==, RAM_DECODE_OK);
                 g_assert_cmpuint(used2, ==, n);
-                g_assert_true(r2.offset == r.offset && r2.flags == r.flags && r2.fill == r.fill);
+                g_assert_true(r2.offset == r.offset && r2.flags == r.flags && r2.fill == r.fill &&
+                              r2.count == r.count);
                 g_assert_true(r2.named == r.named && (!r.named || !strcmp(r.name, r2.name)));
             }
             at += used;

@@ -90,7 +90,7 @@ static inline bool reference_load(Bytes b, uint8_t *model, uint64_t size, uint64
     *cut = UINT64_MAX;
     while (b.left || !at_section_end) {
         unsigned flags;
-        uint64_t offset;
+        uint64_t offset, count = 0;
         uint8_t fill = 0;
 
         at_section_end = false;
@@ -111,15 +111,18 @@ static inline bool reference_load(Bytes b, uint8_t *model, uint64_t size, uint64
                 }
                 offset -= length;
             }
-        } else if (flags == RAM_FLAG_ZERO || flags == RAM_FLAG_PAGE || flags == RAM_FLAG_XBZRLE) {
+        } else if (flags == RAM_FLAG_ZERO || flags == RAM_FLAG_PAGE || flags == RAM_FLAG_XBZRLE ||
+                   flags == RAM_FLAG_ZERO_RUN) {
             if (!(word & RAM_FLAG_CONTINUE)) {
                 if (!take_name(&b, name) || (flags == RAM_FLAG_ZERO && b.left < 1) ||
-                    strcmp(name, "ram")) {
+                    (flags == RAM_FLAG_ZERO_RUN && b.left < 8) || strcmp(name, "ram")) {
                     return false;
                 }
                 known = true;
             }
-            if ((flags == RAM_FLAG_ZERO && !take(&b, &fill, 1)) || !known || offset >= size) {
+            if ((flags == RAM_FLAG_ZERO && !take(&b, &fill, 1)) ||
+                (flags == RAM_FLAG_ZERO_RUN && !take_be64(&b, &count)) || !known ||
+                offset >= size) {
                 return false;
             }
             if (flags == RAM_FLAG_XBZRLE) {
@@ -137,6 +140,11 @@ static inline bool reference_load(Bytes b, uint8_t *model, uint64_t size, uint64
                     *cut = offset;
                     return false;
                 }
+            } else if (flags == RAM_FLAG_ZERO_RUN) {
+                if (count == 0 || count > (size - offset) / 4096) {
+                    return false;
+                }
+                memset(model + offset, 0, count * 4096);
             } else if (flags == RAM_FLAG_ZERO) {
                 memset(model + offset, fill, 4096);
             } else if (!take(&b, model + offset, 4096)) {

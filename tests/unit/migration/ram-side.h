@@ -13,6 +13,7 @@ typedef struct {
     MigrationCounters counters;
     RamPhase phase;
     uint64_t passes, pass_bytes, xbzrle_cache_size;
+    uint32_t peer_features;
     RamState *rs;
 } RamSide;
 
@@ -59,7 +60,7 @@ static inline RamPlacer *side_placer(void *opaque, RAMList *list, GError **errp)
 
 static inline uint32_t side_peer_features(void *opaque)
 {
-    return 0;
+    return ((RamSide *)opaque)->peer_features;
 }
 
 static inline void side_init(RamSide *s)

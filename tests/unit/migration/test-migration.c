@@ -98,7 +98,8 @@ static void test_return_path(void)
     fake_vm_wait_end(p.src, p.dst);
     assert_moved(&p);
     g_assert_true(fake_vm_same_state(p.src, p.dst));
-    g_assert_cmpuint(p.src->m->outgoing->peer_features, ==, PEER_FAILURE_TEXT | PEER_COMMIT);
+    g_assert_cmpuint(p.src->m->outgoing->peer_features, ==,
+                     PEER_FAILURE_TEXT | PEER_COMMIT | PEER_ZERO_RUN);
     pair_free(&p);
 }
 

@@ -29,7 +29,8 @@ static void test_prefixes(void)
 {
     g_autofree char *longest = g_strnfill(255, 'n');
     const char *names[] = {NULL, "", "m0", longest};
-    const unsigned flags[] = {RAM_FLAG_ZERO, RAM_FLAG_PAGE, RAM_FLAG_XBZRLE, RAM_FLAG_EOS};
+    const unsigned flags[] = {RAM_FLAG_ZERO, RAM_FLAG_PAGE, RAM_FLAG_XBZRLE, RAM_FLAG_ZERO_RUN,
+                              RAM_FLAG_EOS};
 
     for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
         for (unsigned k = 0; k < ARRAY_SIZE(flags); k++) {
@@ -39,6 +40,9 @@ static void test_prefixes(void)
 
             if (flags[k] == RAM_FLAG_ZERO) {
                 full[n++] = 0xAB;
+            } else if (flags[k] == RAM_FLAG_ZERO_RUN) {
+                ram_put_word(full + n, UINT64_C(0x123456789ABCDEF0));
+                n += 8;
             }
             for (size_t len = 0; len <= n; len++) {
                 g_autofree uint8_t *part = g_memdup2(full, len); /* exact: ASan sees any overrun */
@@ -53,13 +57,15 @@ static void test_prefixes(void)
                 } else {
                     g_assert_cmpuint(used, ==, n);
                     g_assert_cmpuint(rec.fill, ==, flags[k] == RAM_FLAG_ZERO ? 0xAB : 0);
+                    g_assert_cmphex(rec.count, ==,
+                                    flags[k] == RAM_FLAG_ZERO_RUN ? 0x123456789ABCDEF0 : 0);
                 }
             }
         }
     }
 }
 
-/* All 4096 flag combinations: accepted are the ten of the table, with or without CONTINUE. */
+/* All 4096 flag combinations: accepted are the nine of the table, with or without CONTINUE. */
 static void test_flags(void)
 {
     unsigned accepted = 0;
@@ -78,7 +84,7 @@ static void test_flags(void)
             g_assert_cmpuint(rec.flags, ==, flags);
         }
     }
-    g_assert_cmpuint(accepted, ==, 2 * 8);
+    g_assert_cmpuint(accepted, ==, 2 * 9);
 }
 
 static void test_nul_in_name(void)

@@ -5,6 +5,7 @@
 #include "fault-channel.h"
 #include "migration/ram/dirty.h"
 #include "migration/wire/ram.h"
+#include "migration/wire/stream.h"
 #include "ram-reference.h"
 #include "ram-side.h"
 
@@ -297,6 +298,51 @@ static void test_untouched_stays_untouched(Fixture *fx, gconstpointer data)
     }
 }
 
+/* To a destination that understands, a run of zero pages is one record however long it is; what is
+ * there in the way becomes zero. */
+static void test_zero_runs(Fixture *fx, gconstpointer data)
+{
+    RAMBlock *src = side_add(&fx->src, "ram", 512 * MiB, RAM_MIGRATABLE);
+    RAMBlock *dst = side_add(&fx->dst, "ram", 512 * MiB, RAM_MIGRATABLE);
+
+    side_add(&fx->src, "small", 1 * MiB, RAM_MIGRATABLE);
+    side_add(&fx->dst, "small", 1 * MiB, RAM_MIGRATABLE);
+    memset(src->host + 3 * MiB, 0, 2 * MiB); /* in use, but zero */
+    memset(src->host + 300 * MiB, 0x5A, 3 * 4096);
+    memset(dst->host + 1 * MiB, 0xEE, 4 * MiB);
+    memset(dst->host + 511 * MiB, 0xEE, 1 * MiB);
+    fx->src.peer_features = PEER_ZERO_RUN;
+    save_all(fx);
+    g_assert_cmpuint(fx->src.counters.zero_pages, ==, 513 * 256 - 3);
+    g_assert_cmpuint(io_channel_buffer_bytes(fx->pipe)->len, <, 4 * 4096);
+    load_all(fx);
+    assert_same_memory(fx);
+}
+
+/* The answer to our hello may come in the middle of a round. */
+static void test_zero_runs_later(Fixture *fx, gconstpointer data)
+{
+    RAMBlock *src = side_add(&fx->src, "ram", 16 * MiB, RAM_MIGRATABLE);
+    RAMBlock *dst = side_add(&fx->dst, "ram", 16 * MiB, RAM_MIGRATABLE);
+    uint64_t plain;
+
+    memset(src->host, 1, 4096);
+    memset(dst->host, 0xEE, 16 * MiB);
+    setup(fx);
+    while (ram_save_iterate(fx->out, fx->src.rs, NULL) == ITERATE_MORE) {
+    }
+    plain = fx->src.counters.ram_bytes;
+    g_assert_cmpuint(plain, >, 4095 * RAM_ZERO_RECORD_BYTES);
+    memset(dst->host, 0xEE, 16 * MiB);
+    fx->src.peer_features = PEER_ZERO_RUN;
+    dirty_log_mark(src, 0, 16 * MiB);
+    g_assert_true(ram_save_complete(fx->out, fx->src.rs, NULL));
+    g_assert_cmpuint(fx->src.counters.ram_bytes - plain, <, 2 * 4096);
+    g_assert_true(qemu_fflush(fx->out));
+    load_all(fx);
+    assert_same_memory(fx);
+}
+
 /* Small changes to the same pages: deltas from the second time on, judged by what they take; the
  * cache is resized on the way. */
 static void test_deltas(Fixture *fx, gconstpointer data)
@@ -539,6 +585,19 @@ static const struct {
      "it is damaged"},
     {"delta of no block", BYTES(W(0, 0x60), 1, 0, 0), "continues a block, but none"},
     {"compressed page", BYTES(0, 0, 0, 0, 0, 0, 0x01, 0x00, 1, 'a'), "flags 0x100 needs"},
+    {"zero run of nothing", BYTES(0, 0, 0, 0, 0, 0, 0x04, 0x00, 1, 'a', W(0, 0)),
+     "Illegal run of 0 zero pages"},
+    {"zero run past the end", BYTES(0, 0, 0, 0, 0, 0, 0x14, 0x00, 1, 'a', W(0, 2)),
+     "Illegal run of 2 zero pages from page 0x1 in ramblock \"a\" of 2 pages"},
+    {"endless zero run",
+     BYTES(0, 0, 0, 0, 0, 0, 0x14, 0x00, 1, 'a', 255, 255, 255, 255, 255, 255, 255, 255),
+     "Illegal run of 18446744073709551615 zero pages"},
+    {"zero run without block", BYTES(0, 0, 0, 0, 0, 0, 0x04, 0x20, W(0, 1)),
+     "continues a block, but none"},
+    {"zero run from the end", BYTES(0, 0, 0, 0, 0, 0, 0x24, 0x00, 1, 'a', W(0, 1)),
+     "Illegal RAM offset 2000"},
+    {"end inside the count of a zero run", BYTES(0, 0, 0, 0, 0, 0, 0x04, 0x00, 1, 'a', 0, 0),
+     "Unexpected end of stream"},
     {"RDMA hook", BYTES(W(0, 0x80)), "flags 0x80 needs"},
     {"NUL in a name", BYTES(W(0, 0x08), 2, 'a', 0), "NUL"},
     {"end inside a word", BYTES(0, 0, 0), "Unexpected end of stream"},
@@ -677,6 +736,8 @@ int main(int argc, char **argv)
     ADD("any-segments", test_any_segments);
     ADD("wrong-guesses", test_wrong_guesses);
     ADD("untouched-stays-untouched", test_untouched_stays_untouched);
+    ADD("zero-runs", test_zero_runs);
+    ADD("zero-runs/later", test_zero_runs_later);
     ADD("deltas", test_deltas);
     ADD("dirty-rounds", test_dirty_rounds);
     ADD("untouched-then-written", test_untouched_then_written);
