@@ -10,6 +10,7 @@
 #include "io/fd-watch.h"
 #include "io/resolver.h"
 #include "io/socket-address.h"
+#include "io/zero-copy.h"
 #include "util/error.h"
 
 /* The kernel's limit of descriptors in one message. */
@@ -19,8 +20,9 @@ struct _QIOChannelSocket {
     QIOChannel parent;
     int fd;
     bool blocking;
-    unsigned shut; /* IOShutdown bits; atomic */
-    GMutex lock;   /* close against shutdown: the descriptor number must not be somebody else's */
+    ZeroCopy zero_copy; /* writer */
+    unsigned shut;      /* IOShutdown bits; atomic */
+    GMutex lock; /* close against shutdown: the descriptor number must not be somebody else's */
 };
 
 G_DEFINE_TYPE(QIOChannelSocket, io_channel_socket, TYPE_IO_CHANNEL)
@@ -131,6 +133,9 @@ QIOChannelSocket *io_channel_socket_new_fd(int fd, GError **errp)
     len = sizeof(domain);
     if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX) {
         io_channel_set_feature(IO_CHANNEL(s), IO_FEATURE_FD_PASS);
+    }
+    if (zero_copy_enable(fd)) {
+        io_channel_set_feature(IO_CHANNEL(s), IO_FEATURE_WRITE_ZERO_COPY);
     }
     fit_buffers(fd);
     peer = io_channel_socket_remote_address(s, NULL);
@@ -360,6 +365,9 @@ static ssize_t socket_writev(QIOChannel *ioc, const struct iovec *iov, unsigned 
     struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = n};
     ssize_t done;
 
+    if (flags & IO_WRITE_ZERO_COPY) {
+        return zero_copy_send(&s->zero_copy, s->fd, &msg, errp);
+    }
     if (nfds) {
         struct cmsghdr *c;
 
@@ -387,6 +395,13 @@ static ssize_t socket_writev(QIOChannel *ioc, const struct iovec *iov, unsigned 
         return IO_CHANNEL_ERR;
     }
     return done;
+}
+
+static IOFlush socket_flush(QIOChannel *ioc, GError **errp)
+{
+    QIOChannelSocket *s = IO_CHANNEL_SOCKET(ioc);
+
+    return zero_copy_flush(&s->zero_copy, s->fd, errp);
 }
 
 static ssize_t socket_peek(QIOChannel *ioc, void *buf, size_t len, GError **errp)
@@ -502,6 +517,7 @@ static void io_channel_socket_class_init(QIOChannelSocketClass *klass)
     G_OBJECT_CLASS(klass)->finalize = io_channel_socket_finalize;
     k->readv = socket_readv;
     k->writev = socket_writev;
+    k->flush = socket_flush;
     k->peek = socket_peek;
     k->set_blocking = socket_set_blocking;
     k->set_delay = socket_set_delay;

@@ -143,13 +143,19 @@ static IovCursor cursor_start(const struct iovec *iov, unsigned n)
 
 bool io_channel_writev_all(QIOChannel *ioc, const struct iovec *iov, unsigned n, GError **errp)
 {
+    return io_channel_writev_all_flags(ioc, iov, n, 0, errp);
+}
+
+bool io_channel_writev_all_flags(QIOChannel *ioc, const struct iovec *iov, unsigned n, int flags,
+                                 GError **errp)
+{
     IovCursor c = cursor_start(iov, n);
     struct iovec window[IOV_MAX];
 
     while (c.left) {
         unsigned count;
         const struct iovec *v = cursor_window(&c, window, &count);
-        ssize_t done = io_channel_writev(ioc, v, count, errp);
+        ssize_t done = io_channel_writev_full(ioc, v, count, NULL, 0, flags, errp);
 
         if (done == IO_CHANNEL_ERR) {
             return false;
@@ -305,6 +311,13 @@ uint64_t io_channel_backlog(QIOChannel *ioc)
     QIOChannelClass *k = IO_CHANNEL_GET_CLASS(ioc);
 
     return k->backlog ? k->backlog(ioc) : 0;
+}
+
+IOFlush io_channel_flush(QIOChannel *ioc, GError **errp)
+{
+    QIOChannelClass *k = IO_CHANNEL_GET_CLASS(ioc);
+
+    return k->flush ? k->flush(ioc, errp) : IO_FLUSH_DONE;
 }
 
 bool io_channel_say_end(QIOChannel *ioc, GError **errp)

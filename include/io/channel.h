@@ -36,6 +36,13 @@ typedef enum {
     IO_SHUTDOWN_BOTH = 3,
 } IOShutdown;
 
+/* What has become of the writes with IO_WRITE_ZERO_COPY. */
+typedef enum {
+    IO_FLUSH_ERROR = -1, /* *errp set */
+    IO_FLUSH_DONE = 0,   /* they left without a copy; or there were none */
+    IO_FLUSH_COPIED = 1, /* each of them was copied after all: asking for it only costs */
+} IOFlush;
+
 struct _QIOChannelClass {
     GObjectClass parent_class;
     /* Each may transfer less than asked. 0 from readv is end of stream. EINTR is retried inside. */
@@ -61,11 +68,15 @@ struct _QIOChannelClass {
     void (*set_delay)(QIOChannel *ioc, bool enabled);
     /* See io_channel_say_end(); NULL: the kind has no word for it. */
     bool (*say_end)(QIOChannel *ioc, GError **errp);
+    /* See io_channel_flush(); NULL: the kind cannot do without copies. */
+    IOFlush (*flush)(QIOChannel *ioc, GError **errp);
     /* See io_channel_backlog(); NULL: not known. */
     uint64_t (*backlog)(QIOChannel *ioc);
 };
 
-/* Flags of io_channel_writev_full(). */
+/* Flags of io_channel_writev_full() and io_channel_writev_all_flags(): the memory is read later (if
+ * it has changed by then, that is what is sent) and must stay until the next io_channel_flush().
+ * Needs IO_FEATURE_WRITE_ZERO_COPY. */
 #define IO_WRITE_ZERO_COPY 1
 
 /* A short name for errors and the flight recorder: "tcp:10.0.0.2:4444", "exec", "main". Never NULL.
@@ -88,7 +99,15 @@ ssize_t io_channel_writev_full(QIOChannel *ioc, const struct iovec *iov, unsigne
 
 /* Everything or an error; waits on non-blocking channels. *iov is not modified. */
 bool io_channel_writev_all(QIOChannel *ioc, const struct iovec *iov, unsigned n, GError **errp);
+bool io_channel_writev_all_flags(QIOChannel *ioc, const struct iovec *iov, unsigned n, int flags,
+                                 GError **errp);
 bool io_channel_write_all(QIOChannel *ioc, const void *buf, size_t len, GError **errp);
+/*
+ * Wait until nobody reads memory any more that was written with IO_WRITE_ZERO_COPY since the last
+ * call. The writer's thread. How long is up to the peer; io_channel_shutdown() (both directions)
+ * ends it with an error.
+ */
+IOFlush io_channel_flush(QIOChannel *ioc, GError **errp);
 /* Everything, or 0 at a clean end of stream before the first byte, or -1; 1 on success.
  * End of stream later: "Unexpected end-of-file before all data were read". */
 int io_channel_readv_all_eof(QIOChannel *ioc, const struct iovec *iov, unsigned n, GError **errp);
