@@ -8,6 +8,7 @@
 #include "qapi-commands-fds.h"
 #include "qapi-commands-machine.h"
 #include "qapi-commands-net.h"
+#include "qapi-commands-pci.h"
 #include "qapi-commands-qom.h"
 
 void monitor_register_commands(MonitorHub *hub)
@@ -21,4 +22,5 @@ void monitor_register_commands(MonitorHub *hub)
     qmp_register_char(t, hub);
     qmp_register_block(t, hub);
     qmp_register_net(t, hub);
+    qmp_register_pci(t, hub);
 }

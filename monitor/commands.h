@@ -33,6 +33,9 @@ void qom_foreach_child(MonitorHub *hub, const QomPlace *place,
                        void (*cb)(const char *name, const char *type, void *opaque), void *opaque);
 /* Type of the place itself ("virt-machine", "container", ...). */
 char *qom_place_type(MonitorHub *hub, const QomPlace *place);
+/* info pci (commands-pci.c). */
+void hmp_print_pci(GString *out, Machine *m);
+
 /* The path of a device; free with g_free(). */
 char *qom_device_path(MonitorHub *hub, GObject *dev);
 

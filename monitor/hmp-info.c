@@ -153,6 +153,13 @@ static void info_network(HmpContext *c)
     }
 }
 
+static void info_pci(HmpContext *c)
+{
+    if (c->hub->machine) {
+        hmp_print_pci(c->out, c->hub->machine);
+    }
+}
+
 static void info_balloon(HmpContext *c)
 {
     g_autoptr(JsonNode) node = hmp_call(c, "query-balloon", NULL);
@@ -401,6 +408,7 @@ const HmpCommand hmp_info_items[] = {
     {"mtree", NULL, "fdo", NULL, "[-f]", "show the guest's memory map", info_mtree},
     {"name", NULL, NULL, NULL, "", "show the current VM name", info_name},
     {"network", NULL, NULL, NULL, "", "show the network back ends", info_network},
+    {"pci", NULL, NULL, NULL, "", "show PCI functions and buses", info_pci},
     {"qom-tree", NULL, NULL, "?s", "[path]", "show the composition tree", info_qom_tree},
     {"qtree", NULL, NULL, NULL, "", "show the device tree", info_qtree},
     {"ramblock", NULL, NULL, NULL, "", "show the blocks of guest memory", info_ramblock},

@@ -138,12 +138,13 @@ static bool add_pflash(VM *vm, BlockBackend *blk, uint64_t unit, GError **errp)
 static bool add_drive(VM *vm, JsonObject *obj, GError **errp)
 {
     const char *interface = keyval_get_string(obj, "if");
-    bool pflash = !g_strcmp0(interface, "pflash");
+    bool pflash = !g_strcmp0(interface, "pflash"), virtio = !g_strcmp0(interface, "virtio");
     BlockBackend *blk;
     uint64_t unit;
 
-    if (interface && !pflash && !g_str_equal(interface, "none")) {
-        error_setg(errp, "if=%s: use none (with -device virtio-blk-device,drive=ID) or pflash",
+    if (interface && !pflash && !virtio && !g_str_equal(interface, "none")) {
+        error_setg(errp,
+                   "if=%s: use virtio, pflash, or none (with -device virtio-blk-pci,drive=ID)",
                    interface);
         return false;
     }
@@ -153,6 +154,9 @@ static bool add_drive(VM *vm, JsonObject *obj, GError **errp)
     json_object_remove_member(obj, "if");
     json_object_remove_member(obj, "unit");
     blk = block_drive_add(vm->machine->blocks, obj, vm->machine->incoming, errp);
+    if (blk && virtio) {
+        g_ptr_array_add(vm->virtio_drives, g_strdup(block_name(blk)));
+    }
     return blk && (!pflash || add_pflash(vm, blk, unit, errp));
 }
 

@@ -179,12 +179,30 @@ static bool plug_device(VM *vm, JsonObject *obj, GError **errp)
     return device_add_from_options(vm->machine, obj, false, errp) != NULL;
 }
 
+/* Behind every -device, as QEMU does it. */
+static bool plug_virtio_drives(VM *vm, GError **errp)
+{
+    for (guint i = 0; i < vm->virtio_drives->len; i++) {
+        const char *name = g_ptr_array_index(vm->virtio_drives, i);
+        g_autoptr(JsonObject) obj = json_object_new();
+
+        json_object_set_string_member(obj, "driver", "virtio-blk-pci");
+        json_object_set_string_member(obj, "drive", name);
+        if (!plug_device(vm, obj, errp)) {
+            g_prefix_error(errp, "-drive if=virtio,id=%s: ", name);
+            return false;
+        }
+    }
+    return true;
+}
+
 VM *vm_new(const VMConfig *cfg, GError **errp)
 {
     VM *vm = g_new0(VM, 1);
     Machine *m;
 
     vm->cfg = cfg;
+    vm->virtio_drives = g_ptr_array_new_with_free_func(g_free);
     vm->loop = g_main_loop_new(NULL, FALSE);
     vm->runstate = RUN_STATE_PRELAUNCH;
     vm->autostart = !cfg->start_stopped;
@@ -221,8 +239,8 @@ VM *vm_new(const VMConfig *cfg, GError **errp)
     monitor_hub_set_machine(vm->hub, m);
     /* The machine itself. */
     if (!create_ram(vm, errp) || !create_accel(vm, errp) || !m->cls->init(m, errp) ||
-        !vm_each_option(vm, cfg->devices, "device", plug_device, errp) || !m->cls->done(m, errp) ||
-        !lock_memory(vm, errp)) {
+        !vm_each_option(vm, cfg->devices, "device", plug_device, errp) ||
+        !plug_virtio_drives(vm, errp) || !m->cls->done(m, errp) || !lock_memory(vm, errp)) {
         goto fail;
     }
     m->cls->reset(m);
@@ -317,6 +335,7 @@ void vm_free(VM *vm)
         object_registry_free(parts.objects);
         clock_free(parts.vclock);
     }
+    g_ptr_array_unref(vm->virtio_drives);
     g_main_loop_unref(vm->loop);
     g_free(vm);
 }

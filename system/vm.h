@@ -17,7 +17,8 @@ typedef struct VM {
     int exit_code;
 
     MonitorHub *hub;
-    QtestServer *qtest; /* or NULL */
+    QtestServer *qtest;       /* or NULL */
+    GPtrArray *virtio_drives; /* names of -drive if=virtio, which get a virtio-blk-pci each */
     Machine *machine;
     Migration *migration;
     MigrationHost host;

@@ -268,6 +268,12 @@ static bool json_to_value(GParamSpec *spec, GValue *value, JsonNode *node, GErro
         want = "boolean";
         break;
     case G_TYPE_STRING:
+        if (JSON_NODE_HOLDS_OBJECT(node)) {
+            g_value_take_string(value, json_to_string(node, false)); /* a structured value */
+            return true;
+        }
+        want = "string";
+        break;
     case G_TYPE_ENUM:
         want = "string";
         break;

@@ -64,7 +64,7 @@ uint64_t pci_bar_address(PCIDevice *dev, unsigned n)
     }
     addr &= ~(bar->size - 1);
     /* While the guest sizes a BAR it holds all ones. */
-    return !addr || addr + (bar->size - 1) == UINT64_MAX ||
+    return addr + (bar->size - 1) == UINT64_MAX ||
                    (!(bar->type & PCI_BAR_MEM64) && addr + (bar->size - 1) == UINT32_MAX)
                ? PCI_UNMAPPED
                : addr;

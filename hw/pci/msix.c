@@ -178,11 +178,11 @@ static size_t pba_size(const PCIMsix *x)
     return DIV_ROUND_UP(x->vectors, 64) * 8;
 }
 
-PCIMsix *pci_msix_init(PCIDevice *dev, unsigned cap, unsigned bar, unsigned vectors, uint64_t table,
-                       uint64_t pba)
+PCIMsix *pci_msix_attach(PCIDevice *dev, unsigned cap, unsigned bar, unsigned vectors,
+                         uint64_t table, uint64_t pba)
 {
     PCIMsix *x = g_new0(PCIMsix, 1);
-    uint8_t *config = pci_add_capability(dev, PCI_CAP_ID_MSIX, cap, CAP_SIZE);
+    PCIConfig *cfg = pci_config(dev);
 
     g_assert(vectors && vectors <= 2048);
     x->dev = dev;
@@ -190,10 +190,9 @@ PCIMsix *pci_msix_init(PCIDevice *dev, unsigned cap, unsigned bar, unsigned vect
     x->vectors = vectors;
     x->table = g_malloc0(vectors * ENTRY_SIZE);
     x->pba = g_malloc0(pba_size(x));
-    pci_put_le16(config + CONTROL, vectors - 1);
-    pci_put_le32(config + 4, table | bar);
-    pci_put_le32(config + 8, pba | bar);
-    pci_config(dev)->wmask[cap + CONTROL + 1] = (CONTROL_ENABLE | CONTROL_MASKALL) >> 8;
+    memset(cfg->wmask + cap, 0, CAP_SIZE);
+    memset(cfg->cmask + cap, 0xFF, CAP_SIZE);
+    cfg->wmask[cap + CONTROL + 1] = (CONTROL_ENABLE | CONTROL_MASKALL) >> 8;
     memory_region_init_io(&x->table_region, "msix-table", vectors * ENTRY_SIZE, &table_ops, x);
     memory_region_init_io(&x->pba_region, "msix-pba", pba_size(x), &pba_ops, x);
     pci_bar_add_region(dev, bar, table, &x->table_region);
@@ -201,6 +200,17 @@ PCIMsix *pci_msix_init(PCIDevice *dev, unsigned cap, unsigned bar, unsigned vect
     pci_priv(dev)->msix = x;
     pci_msix_reset(dev);
     return x;
+}
+
+PCIMsix *pci_msix_init(PCIDevice *dev, unsigned cap, unsigned bar, unsigned vectors, uint64_t table,
+                       uint64_t pba)
+{
+    uint8_t *config = pci_add_capability(dev, PCI_CAP_ID_MSIX, cap, CAP_SIZE);
+
+    pci_put_le16(config + CONTROL, vectors - 1);
+    pci_put_le32(config + 4, table | bar);
+    pci_put_le32(config + 8, pba | bar);
+    return pci_msix_attach(dev, cap, bar, vectors, table, pba);
 }
 
 void pci_msix_free(PCIDevice *dev)

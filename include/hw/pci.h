@@ -177,6 +177,9 @@ void pci_bars_release(PCIDevice *dev);
  */
 PCIMsix *pci_msix_init(PCIDevice *dev, unsigned cap, unsigned bar, unsigned vectors, uint64_t table,
                        uint64_t pba);
+/* The same for a capability that is in config already. */
+PCIMsix *pci_msix_attach(PCIDevice *dev, unsigned cap, unsigned bar, unsigned vectors,
+                         uint64_t table, uint64_t pba);
 PCIMsix *pci_msix(PCIDevice *dev); /* NULL: none */
 unsigned pci_msix_vectors(PCIDevice *dev);
 /* Enabled by the guest: pins are out of use. */

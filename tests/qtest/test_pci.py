@@ -107,6 +107,24 @@ def test_hot_plug_errors(board):
     v.vm.cmd("device_del", id="x")
 
 
+def test_query_pci(board, tmp_path):
+    (tmp_path / "disk").write_bytes(bytes(1 << 20))
+    v = board(*PORT, "-device", "virtio-rng-pci,bus=rp0,id=behind",
+              "-drive", f"if=virtio,format=raw,file={tmp_path}/disk")
+    port = v.guest.function(7)
+    root = v.vm.cmd("query-pci")
+    assert [d["slot"] for d in root[0]["devices"]] == [0, 1, 7]
+    disk, bridge = root[0]["devices"][1:]
+    assert disk["id"] == {"vendor": 0x1AF4, "device": 0x1001, "subsystem-vendor": 0x1AF4, "subsystem": 2}
+    assert [(r["bar"], r["type"], r["size"], r["address"]) for r in disk["regions"]] == [
+        (0, "io", 128, -1), (1, "memory", 4096, -1), (4, "memory", 16384, -1)]
+    assert "devices" not in bridge["pci_bridge"]  # the bus has no number yet
+    port.write(0x18, 0x00010100)
+    bridge = v.vm.cmd("query-pci")[0]["devices"][2]
+    assert [(d["bus"], d["qdev_id"]) for d in bridge["pci_bridge"]["devices"]] == [(1, "behind")]
+    assert "Bus  1, device   0, function 0:" in v.vm.hmp("info pci")
+
+
 def test_reset_of_one_function(board):
     """A function level reset closes BARs and forgets the driver, and leaves the neighbours alone."""
     v = board(*PORT, "-device", "virtio-rng-pci,bus=rp0")

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The vfio-user back end of a VFIO device: a server process at a unix socket. */
+#include "backends/vfio-user.h"
+#include "hw/vfio/device.h"
+#include "util/log.h"
+
+typedef struct {
+    VFIODevice parent;
+    VfioUserClient *client;
+    VfioUserDeviceInfo info;
+} UserDevice;
+
+static UserDevice *user(VFIODevice *d)
+{
+    return container_of(d, UserDevice, parent);
+}
+
+/* ---- the server reaches for guest memory; reader thread, no lock ---- */
+
+static bool access_ram(VFIODevice *d, uint64_t addr, void *buf, uint64_t len, bool is_write)
+{
+    uint8_t *p = buf;
+
+    while (len) {
+        uint64_t n = len;
+        void *host = addr + (len - 1) >= addr ? address_space_map(d->as, addr, &n, is_write) : NULL;
+
+        if (!host) {
+            return false; /* also registers: those need the big lock, which the waiting caller has
+                           */
+        }
+        memcpy(is_write ? host : p, is_write ? p : host, n);
+        address_space_unmap(d->as, host, n, is_write);
+        p += n;
+        addr += n;
+        len -= n;
+    }
+    return true;
+}
+
+static bool dma_read(void *opaque, uint64_t addr, void *buf, uint64_t len)
+{
+    return access_ram(opaque, addr, buf, len, false);
+}
+
+static bool dma_write(void *opaque, uint64_t addr, const void *buf, uint64_t len)
+{
+    return access_ram(opaque, addr, (void *)buf, len, true);
+}
+
+static void broken(void *opaque, const char *reason)
+{
+    VFIODevice *d = opaque;
+
+    if (!__atomic_exchange_n(&d->failed, true, __ATOMIC_RELAXED)) {
+        error_report("%s: %s; the device reads as ones from now on", d->name, reason);
+    }
+}
+
+static const VfioUserCallbacks callbacks = {
+    .dma_read = dma_read, .dma_write = dma_write, .broken = broken};
+
+/* ---- operations ---- */
+
+static bool user_region_read(VFIODevice *d, unsigned region, uint64_t offset, void *buf,
+                             unsigned len, GError **errp)
+{
+    return vfio_user_region_read(user(d)->client, region, offset, buf, len, errp);
+}
+
+static bool user_region_write(VFIODevice *d, unsigned region, uint64_t offset, const void *buf,
+                              unsigned len, GError **errp)
+{
+    return vfio_user_region_write(user(d)->client, region, offset, buf, len, errp);
+}
+
+static bool user_get_region(VFIODevice *d, unsigned region, VFIORegion *info, GError **errp)
+{
+    VfioUserRegion r;
+
+    *info = (VFIORegion){0};
+    if (region >= user(d)->info.num_regions) {
+        return true;
+    }
+    if (!vfio_user_get_region(user(d)->client, region, &r, errp)) {
+        return false;
+    }
+    if (r.fd >= 0) {
+        close(r.fd); /* every access is a message */
+    }
+    *info = (VFIORegion){r.info.size, r.info.flags};
+    return true;
+}
+
+static bool user_get_irq_count(VFIODevice *d, unsigned index, unsigned *count, GError **errp)
+{
+    VfioUserIrqInfo info;
+
+    *count = 0;
+    if (index >= user(d)->info.num_irqs) {
+        return true;
+    }
+    if (!vfio_user_get_irq(user(d)->client, index, &info, errp)) {
+        return false;
+    }
+    *count = info.flags & VFIO_IRQ_INFO_EVENTFD ? info.count : 0;
+    return true;
+}
+
+static bool user_set_irqs(VFIODevice *d, unsigned index, uint32_t flags, unsigned start,
+                          unsigned count, const int *fds, GError **errp)
+{
+    return vfio_user_set_irqs(user(d)->client, flags, index, start, count, fds, fds ? count : 0,
+                              errp);
+}
+
+static bool user_reset(VFIODevice *d, GError **errp)
+{
+    return !(user(d)->info.flags & VFIO_DEVICE_FLAGS_RESET) ||
+           vfio_user_reset(user(d)->client, errp);
+}
+
+/* Memory that is a file the server may map; everything else it must ask for. */
+static bool user_dma_map(VFIODevice *d, uint64_t iova, uint64_t size, RAMBlock *block,
+                         ram_addr_t offset, bool writable, GError **errp)
+{
+    bool shared = block->fd >= 0 && (block->flags & RAM_SHARED);
+    uint32_t flags = VFIO_USER_DMA_READABLE | (writable ? VFIO_USER_DMA_WRITEABLE : 0);
+
+    return vfio_user_dma_map(user(d)->client, iova, size, shared ? block->fd : -1,
+                             shared ? block->fd_offset + offset : 0, flags, errp);
+}
+
+static bool user_dma_unmap(VFIODevice *d, uint64_t iova, uint64_t size, GError **errp)
+{
+    return vfio_user_dma_unmap(user(d)->client, iova, size, errp);
+}
+
+static void user_free(VFIODevice *d)
+{
+    __atomic_store_n(&d->failed, true, __ATOMIC_RELAXED); /* an end that nobody regrets */
+    vfio_user_free(user(d)->client);
+    g_free(d->name);
+    g_free(d);
+}
+
+static const VFIODeviceOps user_ops = {
+    .region_read = user_region_read,
+    .region_write = user_region_write,
+    .get_region = user_get_region,
+    .get_irq_count = user_get_irq_count,
+    .set_irqs = user_set_irqs,
+    .reset = user_reset,
+    .dma_map = user_dma_map,
+    .dma_unmap = user_dma_unmap,
+    .free = user_free,
+};
+
+VFIODevice *vfio_user_device_new(const char *name, const char *path, unsigned timeout_ms,
+                                 AddressSpace *as, GError **errp)
+{
+    UserDevice *u = g_new0(UserDevice, 1);
+    VFIODevice *d = &u->parent;
+
+    d->ops = &user_ops;
+    d->name = g_strdup(name);
+    d->as = as;
+    u->client = vfio_user_connect(path, &callbacks, d, errp);
+    if (!u->client) {
+        user_free(d);
+        return NULL;
+    }
+    vfio_user_set_timeout(u->client, timeout_ms);
+    if (!vfio_user_get_info(u->client, &u->info, errp)) {
+        user_free(d);
+        return NULL;
+    }
+    if (!(u->info.flags & VFIO_DEVICE_FLAGS_PCI) ||
+        u->info.num_regions <= VFIO_PCI_CONFIG_REGION_INDEX) {
+        error_setg(errp, "the server at '%s' is no PCI device (flags 0x%x, %u regions)", path,
+                   u->info.flags, u->info.num_regions);
+        user_free(d);
+        return NULL;
+    }
+    return d;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A VFIO device, whoever implements it: one table of operations, so that hw/vfio/pci.c does not
+ * know whether it talks to a kernel or to a server process (spec 60 section 13, spec 65 section 8).
+ *
+ *   device-user.c   the vfio-user back end
+ *   container.c     guest memory, mapped for DMA as the address space changes
+ *   pci.c           the PCI function: configuration space, BARs, reset
+ *   pci-irq.c       its interrupts
+ */
+#ifndef GODWIT_HW_VFIO_DEVICE_H
+#define GODWIT_HW_VFIO_DEVICE_H
+
+#include <linux/vfio.h>
+#include "memory/address-space.h"
+
+typedef struct VFIODevice VFIODevice;
+typedef struct VFIOContainer VFIOContainer;
+
+typedef struct {
+    uint64_t size;
+    uint32_t flags; /* VFIO_REGION_INFO_FLAG_* */
+} VFIORegion;
+
+/* All with the big lock held, except free's after the device has gone. */
+typedef struct {
+    /* Registers: @len is 1, 2, 4 or 8 for a BAR, up to 4096 for configuration space. */
+    bool (*region_read)(VFIODevice *d, unsigned region, uint64_t offset, void *buf, unsigned len,
+                        GError **errp);
+    bool (*region_write)(VFIODevice *d, unsigned region, uint64_t offset, const void *buf,
+                         unsigned len, GError **errp);
+    bool (*get_region)(VFIODevice *d, unsigned region, VFIORegion *info, GError **errp);
+    /* How many interrupts @index has; 0 also for those the device does not know. */
+    bool (*get_irq_count)(VFIODevice *d, unsigned index, unsigned *count, GError **errp);
+    /* VFIO_IRQ_SET_* @flags; @fds: @count eventfds, or NULL for flags without data. */
+    bool (*set_irqs)(VFIODevice *d, unsigned index, uint32_t flags, unsigned start, unsigned count,
+                     const int *fds, GError **errp);
+    bool (*reset)(VFIODevice *d, GError **errp);
+    /* Guest memory [iova, iova + size) is at @offset of @block; page aligned. */
+    bool (*dma_map)(VFIODevice *d, uint64_t iova, uint64_t size, RAMBlock *block, ram_addr_t offset,
+                    bool writable, GError **errp);
+    bool (*dma_unmap)(VFIODevice *d, uint64_t iova, uint64_t size, GError **errp);
+    void (*free)(VFIODevice *d);
+} VFIODeviceOps;
+
+struct VFIODevice {
+    const VFIODeviceOps *ops;
+    char *name; /* for messages */
+    AddressSpace *as;
+    bool failed; /* atomic: answers to nothing any more */
+};
+
+/* A vfio-user device behind the unix socket @path. @timeout_ms: 0 for the default. */
+VFIODevice *vfio_user_device_new(const char *name, const char *path, unsigned timeout_ms,
+                                 AddressSpace *as, GError **errp);
+
+static inline void vfio_device_free(VFIODevice *d)
+{
+    if (d) {
+        d->ops->free(d);
+    }
+}
+static inline bool vfio_device_failed(const VFIODevice *d)
+{
+    return __atomic_load_n(&d->failed, __ATOMIC_RELAXED);
+}
+
+/* Map all RAM of the device's address space now and follow its changes. False: not all of it could
+ * be mapped. */
+VFIOContainer *vfio_container_new(VFIODevice *d, GError **errp);
+/* Before the device; what is mapped goes with it. */
+void vfio_container_free(VFIOContainer *c);
+
+#endif
