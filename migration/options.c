@@ -23,6 +23,7 @@ static const CapRow caps[MIGRATION_CAPABILITY__MAX] = {
     [MIGRATION_CAPABILITY_VALIDATE_UUID] = {"x-validate-uuid"},
     [MIGRATION_CAPABILITY_X_IGNORE_SHARED] = {"x-ignore-shared"},
     [MIGRATION_CAPABILITY_XBZRLE] = {"x-xbzrle"},
+    [MIGRATION_CAPABILITY_COMPRESS] = {"x-compress"},
 };
 
 typedef struct {
@@ -48,6 +49,10 @@ static const ParamRow params[PARAM__MAX] = {
                                    ZERO_PAGE_DETECTION__MAX - 1, ZERO_PAGE_DETECTION_LEGACY},
     [PARAM_XBZRLE_CACHE_SIZE] = {"xbzrle-cache-size", "xbzrle-cache-size", "bytes", 4096,
                                  UINT64_C(1) << 63, 64 * MiB, true},
+    [PARAM_COMPRESS_LEVEL] = {"compress-level", "x-compress-level", "", 0, 9, 1},
+    [PARAM_COMPRESS_THREADS] = {"compress-threads", "x-compress-threads", "", 1, 255, 8},
+    [PARAM_COMPRESS_WAIT_THREAD] = {"compress-wait-thread", "x-compress-wait-thread", "", 0, 1, 1},
+    [PARAM_DECOMPRESS_THREADS] = {"decompress-threads", "x-decompress-threads", "", 1, 255, 2},
 };
 
 /* Called the same in QMP and as property of the "migration" object. */

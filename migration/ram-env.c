@@ -15,6 +15,9 @@ static void env_options(void *opaque, RamOptions *out)
 
     out->ignore_shared = options_cap(&m->options, MIGRATION_CAPABILITY_X_IGNORE_SHARED);
     out->xbzrle = options_cap(&m->options, MIGRATION_CAPABILITY_XBZRLE);
+    out->decompress_threads = options_cap(&m->options, MIGRATION_CAPABILITY_COMPRESS)
+                                  ? options_param(&m->options, PARAM_DECOMPRESS_THREADS)
+                                  : 0;
     out->no_zero_detect =
         options_param(&m->options, PARAM_ZERO_PAGE_DETECTION) == ZERO_PAGE_DETECTION_NONE;
 }
@@ -44,8 +47,25 @@ static void env_note_pass(void *opaque, uint64_t dirty_bytes)
     migration_note_pass(opaque, dirty_bytes);
 }
 
+static RamSink *compress_sink(Migration *m, GError **errp)
+{
+    const RamCompressConfig config = {
+        .threads = options_param(&m->options, PARAM_COMPRESS_THREADS),
+        .level = options_param(&m->options, PARAM_COMPRESS_LEVEL),
+        .wait = options_param(&m->options, PARAM_COMPRESS_WAIT_THREAD),
+        .counters = &m->counters,
+    };
+
+    return ram_sink_compress_new(&config, errp);
+}
+
 static RamSink *env_sink(void *opaque, GError **errp)
 {
+    Migration *m = opaque;
+
+    if (options_cap(&m->options, MIGRATION_CAPABILITY_COMPRESS)) {
+        return compress_sink(m, errp);
+    }
     return ram_sink_stream_new();
 }
 

@@ -132,7 +132,7 @@ static void fill_ram(MigrationState *s, MigrationInfo *info, bool completed)
     ram->transferred = stat_get(&c->channel_bytes);
     ram->total = stat_get(&c->ram_total);
     ram->duplicate = stat_get(&c->zero_pages);
-    ram->normal = stat_get(&c->normal_pages);
+    ram->normal = stat_get(&c->normal_pages) - stat_get(&c->compress_pages);
     ram->normal_bytes = ram->normal * TARGET_PAGE_SIZE;
     ram->mbps = stat_get(&c->mbps_milli) / 1000.0;
     ram->dirty_sync_count = stat_get(&c->dirty_sync_count);
@@ -164,6 +164,21 @@ static void fill_xbzrle(MigrationState *s, MigrationInfo *info)
     x->cache_miss_rate = stat_get(&c->xbzrle_miss_rate_ppm) / 1e6;
     x->encoding_rate = stat_get(&c->xbzrle_encoding_rate_milli) / 1e3;
     x->overflow = stat_get(&c->xbzrle_overflow);
+}
+
+static void fill_compression(MigrationState *s, MigrationInfo *info)
+{
+    const MigrationCounters *c = &s->m->counters;
+    CompressionStats *x = info->compression = g_new0(CompressionStats, 1);
+    uint64_t offered;
+
+    x->pages = stat_get(&c->compress_pages);
+    x->busy = stat_get(&c->compress_busy);
+    x->compressed_size = stat_get(&c->compress_bytes);
+    offered = x->pages + x->busy;
+    x->busy_rate = offered ? (double)x->busy / offered : 0;
+    x->compression_rate =
+        x->compressed_size ? (double)x->pages * TARGET_PAGE_SIZE / x->compressed_size : 0;
 }
 
 static void fill_times(MigrationState *s, MigrationInfo *info, bool completed)
@@ -203,6 +218,9 @@ void stats_fill_info(MigrationState *s, MigrationInfo *info)
         fill_ram(s, info, status == MIGRATION_STATUS_COMPLETED);
         if (options_cap(&s->m->options, MIGRATION_CAPABILITY_XBZRLE)) {
             fill_xbzrle(s, info);
+        }
+        if (options_cap(&s->m->options, MIGRATION_CAPABILITY_COMPRESS)) {
+            fill_compression(s, info);
         }
         fill_times(s, info, status == MIGRATION_STATUS_COMPLETED);
         break;

@@ -24,6 +24,9 @@ typedef struct MigrationCounters {
      * not have fitted into a page. Rates: of the last pass. */
     uint64_t xbzrle_pages, xbzrle_bytes, xbzrle_cache_miss, xbzrle_overflow;
     uint64_t xbzrle_miss_rate_ppm, xbzrle_encoding_rate_milli;
+    /* `compress`: pages sent compressed (among normal_pages too), what they took, pages that found
+     * no thread free. */
+    uint64_t compress_pages, compress_bytes, compress_busy;
     /* Written at a dirty sync. */
     uint64_t ram_total;     /* bytes of all blocks that travel */
     uint64_t ram_remaining; /* bytes not sent yet */

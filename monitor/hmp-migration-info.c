@@ -136,6 +136,14 @@ static void print_xbzrle(GString *out, const XBZRLECacheStats *x)
                            x->encoding_rate);
 }
 
+static void print_compression(GString *out, const CompressionStats *x)
+{
+    g_string_append_printf(out, "Compression: \t\tpages=%" PRIu64 ", busy=%" PRIu64 " (%.2f), ",
+                           x->pages, x->busy, x->busy_rate);
+    append_size(out, "size=", x->compressed_size);
+    g_string_append_printf(out, ", rate=%.2f\n", x->compression_rate);
+}
+
 static void print_record(GString *out, const MigrationRecord *r)
 {
     g_string_append_printf(out, "  %10.6f  %-11s %-10s", (double)r->time_us / 1e6,
@@ -211,6 +219,9 @@ void hmp_info_migrate(HmpContext *c)
         }
         if (info->xbzrle_cache) {
             print_xbzrle(c->out, info->xbzrle_cache);
+        }
+        if (info->compression) {
+            print_compression(c->out, info->compression);
         }
     }
     if (hmp_flag(c, 'a')) {

@@ -12,6 +12,8 @@
 #include "memory/ramblock.h"
 #include "migration/qemu-file.h"
 
+typedef struct MigrationCounters MigrationCounters;
+
 /* A page that travels as something else than its bytes in guest memory. */
 typedef struct {
     uint64_t page;
@@ -89,6 +91,14 @@ struct RamPlacer {
 
 /* The plain sink: PAGE and ZERO records on the main channel (spec 20 section 4). */
 RamSink *ram_sink_stream_new(void);
+typedef struct {
+    unsigned threads; /* 1 to 255 */
+    unsigned level;   /* of zlib, 0 to 9 */
+    bool wait;        /* for a free thread; else a page goes uncompressed when there is none */
+    MigrationCounters *counters;
+} RamCompressConfig;
+/* The same, data compressed page by page (`compress` of QEMU 7.2); NULL: no threads to be had. */
+RamSink *ram_sink_compress_new(const RamCompressConfig *config, GError **errp);
 /* Straight into guest memory, populated in batches. */
 RamPlacer *ram_placer_direct_new(RAMList *list);
 

@@ -5,6 +5,7 @@
  * Everything in a record is the peer's word. Names, lengths and offsets are checked before anything
  * is written.
  */
+#include "migration/ram/decompress.h"
 #include "migration/ram/dirty.h"
 #include "migration/ram/records.h"
 #include "migration/ram/state.h"
@@ -18,6 +19,7 @@ struct RamLoad {
     RamPlacer *placer;
     RAMBlock *current; /* of the last record with a name; survives sections */
     RamReader reader;
+    RamDecompress *decompress; /* NULL: no page may come compressed */
 };
 
 bool ram_load_setup(QEMUFile *f, void *opaque, GError **errp)
@@ -29,6 +31,10 @@ bool ram_load_setup(QEMUFile *f, void *opaque, GError **errp)
     rs->env.options(rs->env.opaque, &l->options);
     l->placer = rs->env.placer(rs->env.opaque, l->list, errp);
     ram_reader_init(&l->reader);
+    if (l->placer && l->options.decompress_threads) {
+        l->decompress = ram_decompress_new(l->options.decompress_threads, errp);
+        return l->decompress != NULL;
+    }
     return l->placer != NULL;
 }
 
@@ -39,6 +45,7 @@ void ram_load_cleanup(void *opaque)
     RamLoad *l = rs->load;
 
     if (l) {
+        ram_decompress_free(l->decompress); /* before the memory it writes to may go */
         if (l->placer) {
             l->placer->ops->cleanup(l->placer);
         }
@@ -178,6 +185,29 @@ static bool load_delta(RamLoad *l, QEMUFile *f, uint64_t page, GError **errp)
     return ok;
 }
 
+static bool load_compressed(RamLoad *l, QEMUFile *f, uint64_t page, GError **errp)
+{
+    uint8_t *host;
+    bool ok = false;
+
+    if (!l->decompress) {
+        error_setg(errp, "Compressed page (flags 0x%x), but the capability 'compress' is off here",
+                   RAM_FLAG_COMPRESS_PAGE);
+        return false;
+    }
+    host = l->placer->ops->direct(l->placer, l->current, page, 1);
+    if (host) {
+        ok = ram_decompress_page(l->decompress, f, host, errp);
+    } else {
+        error_setg(errp, "its content cannot be changed in place now");
+    }
+    if (!ok) {
+        g_prefix_error(errp, "Compressed page 0x%" PRIx64 " in ramblock \"%s\": ",
+                       page << TARGET_PAGE_BITS, l->current->idstr);
+    }
+    return ok;
+}
+
 static bool load_list(RamLoad *l, QEMUFile *f, uint64_t total, GError **errp)
 {
     while (total) {
@@ -208,7 +238,7 @@ bool ram_load_state(QEMUFile *f, void *opaque, int version_id, GError **errp)
         }
         switch (rec.flags) {
         case RAM_FLAG_EOS:
-            return true;
+            return ram_decompress_drain(l->decompress, errp);
         case RAM_FLAG_MEM_SIZE:
             ok = load_list(l, f, rec.offset, errp);
             break;
@@ -221,6 +251,9 @@ bool ram_load_state(QEMUFile *f, void *opaque, int version_id, GError **errp)
                  (rec.fill
                       ? l->placer->ops->place_fill(l->placer, l->current, page, 1, rec.fill, errp)
                       : load_zero_run(l, f, page, errp));
+            break;
+        case RAM_FLAG_COMPRESS_PAGE:
+            ok = resolve(l, &rec, &page, errp) && load_compressed(l, f, page, errp);
             break;
         case RAM_FLAG_ZERO_RUN:
             ok = resolve(l, &rec, &page, errp) && load_long_zero_run(l, f, page, rec.count, errp);

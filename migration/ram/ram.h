@@ -19,6 +19,8 @@
 typedef struct {
     bool ignore_shared;  /* x-ignore-shared */
     bool no_zero_detect; /* zero-page-detection=none */
+    /* load: how many threads inflate compressed pages; 0: there shall be none (`compress` off) */
+    unsigned decompress_threads;
     bool xbzrle;
 } RamOptions;
 

@@ -186,6 +186,16 @@ static bool send_part(RamState *rs, QEMUFile *f, uint64_t budget, bool *sent, GE
     return ok;
 }
 
+/* What the sink still holds leaves. */
+static bool end_round(RamSave *s, QEMUFile *f, bool last, GError **errp)
+{
+    uint64_t before = qemu_file_transferred(f);
+    bool ok = s->sink->ops->end_round(s->sink, f, last, errp);
+
+    count_bytes(s, qemu_file_transferred(f) - before);
+    return ok;
+}
+
 /* The options that may change at any time, and what to count bytes as. */
 static void begin_section(RamState *rs, bool last)
 {
@@ -219,7 +229,7 @@ IterateResult ram_save_iterate(QEMUFile *f, void *opaque, GError **errp)
             return ITERATE_ERROR;
         }
     }
-    if (!s->sink->ops->end_round(s->sink, f, false, errp)) {
+    if (!end_round(s, f, false, errp)) {
         return ITERATE_ERROR;
     }
     qemu_put_be64(f, RAM_FLAG_EOS);
@@ -256,7 +266,7 @@ bool ram_save_complete(QEMUFile *f, void *opaque, GError **errp)
             return false;
         }
     }
-    if (!s->sink->ops->end_round(s->sink, f, true, errp)) {
+    if (!end_round(s, f, true, errp)) {
         return false;
     }
     qemu_put_be64(f, RAM_FLAG_EOS);

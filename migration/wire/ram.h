@@ -37,6 +37,8 @@ enum {
 #define RAM_ZERO_RECORD_BYTES 9
 /* First byte of an XBZRLE payload; then be16 length and so many bytes (wire/xbzrle.h). */
 #define RAM_XBZRLE_ENCODING 1
+/* COMPRESS_PAGE: head, be32 length (1 to RAM_COMPRESSED_MAX), a zlib stream of the page. */
+#define RAM_COMPRESSED_MAX 4110
 /* The longest head: word, name, count of a ZERO_RUN. */
 #define RAM_HEAD_MAX (RAM_WORD_BYTES + 256 + 8)
 

@@ -138,6 +138,7 @@ def test_every_capability(vm):
     ("announce-initial", 0, 100000), ("announce-max", 0, 100000), ("announce-rounds", 0, 1000),
     ("announce-step", 1, 10000), ("downtime-limit", 0, 2000000), ("max-bandwidth", 0, 2 ** 64 - 1),
     ("avail-switchover-bandwidth", 0, 2 ** 64 - 1), ("xbzrle-cache-size", 4096, 2 ** 63),
+    ("compress-level", 0, 9), ("compress-threads", 1, 255), ("decompress-threads", 1, 255),
 ])
 def test_parameter_ranges(vm, name, low, high):
     before = vm.cmd("query-migrate-parameters")

@@ -14,6 +14,7 @@ typedef struct {
     RamPhase phase;
     uint64_t passes, pass_bytes, xbzrle_cache_size;
     uint32_t peer_features;
+    unsigned compress_threads; /* 0: the plain sink */
     RamState *rs;
 } RamSide;
 
@@ -50,6 +51,12 @@ static inline void side_note_pass(void *opaque, uint64_t dirty_bytes)
 
 static inline RamSink *side_sink(void *opaque, GError **errp)
 {
+    RamSide *s = opaque;
+    RamCompressConfig config = {s->compress_threads, 1, true, &s->counters};
+
+    if (s->compress_threads) {
+        return ram_sink_compress_new(&config, errp);
+    }
     return ram_sink_stream_new();
 }
 

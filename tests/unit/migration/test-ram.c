@@ -343,6 +343,45 @@ static void test_zero_runs_later(Fixture *fx, gconstpointer data)
     assert_same_memory(fx);
 }
 
+/* Compressed by threads, inflated by threads: blocks, zeros and data that does not shrink in
+ * between.
+ */
+static void test_compress(Fixture *fx, gconstpointer data)
+{
+    MigrationCounters *c = &fx->src.counters;
+    GRand *rng = g_rand_new_with_seed(5);
+    RAMBlock *src;
+
+    side_add_virt(&fx->src, 8 * MiB);
+    side_add_virt(&fx->dst, 8 * MiB);
+    src = ram_block_by_name(fx->src.list, "riscv_virt_board.ram");
+    RAMBLOCK_FOREACH (block, fx->src.list) {
+        scribble(block, rng, 50);
+    }
+    for (uint64_t page = 0; page < 1024; page++) {
+        memset(src->host + page * 4096, page, 4096); /* every 256th is zero */
+    }
+    fx->src.compress_threads = 3;
+    fx->dst.options.decompress_threads = 2;
+    setup(fx);
+    for (int round = 0; round < 3; round++) {
+        while (ram_save_iterate(fx->out, fx->src.rs, NULL) == ITERATE_MORE) {
+        }
+        memset(src->host + 5 * 4096, 0xA0 + round, 700 * 4096);
+        dirty_log_mark(src, 5 * 4096, 700 * 4096);
+        ram_save_query_pending(fx->src.rs, &(MigPendingData){0}, true);
+    }
+    fx->src.phase = RAM_PHASE_DOWNTIME;
+    g_assert_true(ram_save_complete(fx->out, fx->src.rs, NULL));
+    g_assert_true(qemu_fflush(fx->out));
+    g_assert_cmpuint(c->compress_pages, >, 3000);
+    g_assert_cmpuint(c->compress_pages, <, c->normal_pages);
+    g_assert_cmpuint(c->downtime_bytes, <, 700 * 64);
+    load_all(fx);
+    assert_same_memory(fx);
+    g_rand_free(rng);
+}
+
 /* Small changes to the same pages: deltas from the second time on, judged by what they take; the
  * cache is resized on the way. */
 static void test_deltas(Fixture *fx, gconstpointer data)
@@ -584,7 +623,8 @@ static const struct {
     {"delta beyond the page", BYTES(W(0, 0x40), 1, 'a', 1, 0, 5, 0xFF, 0x1F, 2, 1, 1),
      "it is damaged"},
     {"delta of no block", BYTES(W(0, 0x60), 1, 0, 0), "continues a block, but none"},
-    {"compressed page", BYTES(0, 0, 0, 0, 0, 0, 0x01, 0x00, 1, 'a'), "flags 0x100 needs"},
+    {"compressed page", BYTES(0, 0, 0, 0, 0, 0, 0x01, 0x00, 1, 'a'),
+     "the capability 'compress' is off here"},
     {"zero run of nothing", BYTES(0, 0, 0, 0, 0, 0, 0x04, 0x00, 1, 'a', W(0, 0)),
      "Illegal run of 0 zero pages"},
     {"zero run past the end", BYTES(0, 0, 0, 0, 0, 0, 0x14, 0x00, 1, 'a', W(0, 2)),
@@ -624,6 +664,40 @@ static void test_hostile(Fixture *fx, gconstpointer data)
     }
     RAMBLOCK_FOREACH (block, fx->dst.list) {
         g_assert_true(block->host[block->used_length - 1] == 0);
+    }
+}
+
+static void test_hostile_compressed(Fixture *fx, gconstpointer data)
+{
+    static const struct {
+        uint8_t bytes[24];
+        size_t len;
+        const char *message;
+    } rows[] = {
+        {{0, 0, 0, 0, 0, 0, 0x01, 0x00, 1, 'a', 0, 0, 0, 0}, 14, "its length 0 is not between"},
+        {{0, 0, 0, 0, 0, 0, 0x01, 0x00, 1, 'a', 0, 0, 0x10, 0x0f}, 14, "its length 4111 is not"},
+        {{0, 0, 0, 0, 0, 0, 0x01, 0x00, 1, 'a', 255, 255, 255, 255}, 14, "its length 4294967295"},
+        {{0, 0, 0, 0, 0, 0, 0x01, 0x00, 1, 'a', 0, 0}, 12, "Unexpected end of stream"},
+        {{0, 0, 0, 0, 0, 0, 0x01, 0x00, 1, 'a', 0, 0, 0, 9, 0x78}, 15, "Unexpected end of stream"},
+        {{0, 0, 0, 0, 0, 0, 0x01, 0x20, 0, 0, 0, 1, 0}, 13, "continues a block, but none"},
+        {{0, 0, 0, 0, 0, 0, 0x21, 0x00, 1, 'a', 0, 0, 0, 1, 0}, 15, "Illegal RAM offset 2000"},
+        /* no zlib stream */
+        {{0, 0, 0, 0, 0, 0, 0x01, 0x00, 1, 'a', 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0x10},
+         23,
+         "does not inflate to 4096 bytes"},
+    };
+
+    side_add(&fx->dst, "a", 0x2000, RAM_MIGRATABLE);
+    fx->dst.options.decompress_threads = 2;
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        g_autoptr(QIOChannelBuffer) ioc = io_channel_buffer_new();
+        g_autoptr(GError) err = NULL;
+
+        io_channel_write_all(IO_CHANNEL(ioc), rows[i].bytes, rows[i].len, NULL);
+        err = load_from(&fx->dst, IO_CHANNEL(ioc));
+        if (!err || !strstr(err->message, rows[i].message)) {
+            g_error("row %u: %s", i, err ? err->message : "accepted");
+        }
     }
 }
 
@@ -739,6 +813,8 @@ int main(int argc, char **argv)
     ADD("zero-runs", test_zero_runs);
     ADD("zero-runs/later", test_zero_runs_later);
     ADD("deltas", test_deltas);
+    ADD("compress", test_compress);
+    ADD("compress/hostile", test_hostile_compressed);
     ADD("dirty-rounds", test_dirty_rounds);
     ADD("untouched-then-written", test_untouched_then_written);
     ADD("rate-limit", test_rate_limit);
