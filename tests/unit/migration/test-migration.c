@@ -279,7 +279,7 @@ static void test_cancel_while_waiting_for_the_verdict(void)
     Pair p = pair_new(13);
     FaultPlan plan = FAULT_PLAN_NONE;
 
-    plan.stall_at = 13000;
+    plan.stall_at = 11500;
     fake_vm_set_cap(p.src, MIGRATION_CAPABILITY_RETURN_PATH);
     fake_vm_connect(p.src, p.dst, NULL, &plan, NULL);
     fake_vm_wait_status(p.src, MIGRATION_STATUS_DEVICE);
