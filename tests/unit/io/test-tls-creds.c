@@ -80,6 +80,7 @@ static void without(Pki *p, const char *name)
 
 static void test_x509_files(void)
 {
+    g_autofree char *path = NULL;
     Pki p;
 
     pki_init(&p);
@@ -112,13 +113,10 @@ static void test_x509_files(void)
     refuse(&p, CLIENT, "No certificate in");
     refuse(&p, "{'dir':'%s','sanity-check':false}", "Nothing to use in");
     without(&p, "ca-cert.pem");
-    g_assert_cmpint(g_mkdir(g_build_filename(p.dir, "ca-cert.pem", NULL), 0700), ==, 0);
+    path = g_build_filename(p.dir, "ca-cert.pem", NULL);
+    g_assert_cmpint(g_mkdir(path, 0700), ==, 0);
     refuse(&p, CLIENT, "is not a file");
-    {
-        g_autofree char *path = g_build_filename(p.dir, "ca-cert.pem", NULL);
-
-        g_rmdir(path);
-    }
+    g_rmdir(path);
     pki_clear(&p);
 }
 

@@ -23,6 +23,7 @@ typedef struct {
     bool ca, server, client;
     int from_days, until_days; /* relative to now; both 0: -1 to 30 */
     unsigned usage;            /* 0: fitting */
+    unsigned kilobytes;        /* of further names: a long certificate */
 } TestCertSpec;
 
 /* @signer NULL: self-signed. */
@@ -51,6 +52,13 @@ static inline TestCert test_cert(const TestCertSpec *spec, const TestCert *signe
     if (spec->dns) {
         gnutls_x509_crt_set_subject_alt_name(c.crt, GNUTLS_SAN_DNSNAME, spec->dns,
                                              strlen(spec->dns), GNUTLS_FSAN_APPEND);
+    }
+    for (unsigned i = 0; i < spec->kilobytes; i++) {
+        char uri[1024] = "http://dst.example.org/";
+
+        memset(uri + strlen(uri), 'a', sizeof(uri) - strlen(uri));
+        gnutls_x509_crt_set_subject_alt_name(c.crt, GNUTLS_SAN_URI, uri, sizeof(uri),
+                                             GNUTLS_FSAN_APPEND);
     }
     if (spec->ip) {
         uint8_t ip[4];
