@@ -42,6 +42,53 @@ static bool ensure_store(RAMBlock *block, DirtyClient client, GError **errp)
     return *store != NULL;
 }
 
+/* ---- sources ---- */
+
+void dirty_log_add_source(RAMList *list, DirtySource *s)
+{
+    s->next = list->sources;
+    list->sources = s;
+}
+
+void dirty_log_remove_source(RAMList *list, DirtySource *s)
+{
+    DirtySource **link = &list->sources;
+
+    while (*link && *link != s) {
+        link = &(*link)->next;
+    }
+    if (*link) {
+        *link = s->next;
+    }
+}
+
+void dirty_log_collect(RAMList *list)
+{
+    for (DirtySource *s = list->sources; s; s = s->next) {
+        s->collect(s);
+    }
+}
+
+static void stop_sources(RAMList *list, const DirtySource *until)
+{
+    for (DirtySource *s = list->sources; s != until; s = s->next) {
+        s->stop(s);
+    }
+}
+
+static bool start_sources(RAMList *list, GError **errp)
+{
+    for (DirtySource *s = list->sources; s; s = s->next) {
+        if (!s->start(s, errp)) {
+            stop_sources(list, s);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- the log ---- */
+
 bool dirty_log_start(RAMList *list, DirtyClient client, GError **errp)
 {
     g_assert(!(clients_on(list) & (1u << client)));
@@ -49,6 +96,9 @@ bool dirty_log_start(RAMList *list, DirtyClient client, GError **errp)
         if (!ensure_store(block, client, errp)) {
             return false;
         }
+    }
+    if (!clients_on(list) && !start_sources(list, errp)) {
+        return false;
     }
     RAMBLOCK_FOREACH (block, list) {
         unsigned long *store = ram_block_priv(block)->dirty_store[client];
@@ -66,7 +116,9 @@ bool dirty_log_start(RAMList *list, DirtyClient client, GError **errp)
 
 void dirty_log_stop(RAMList *list, DirtyClient client)
 {
-    __atomic_fetch_and(&list->dirty_clients, ~(1u << client), __ATOMIC_SEQ_CST);
+    if (__atomic_and_fetch(&list->dirty_clients, ~(1u << client), __ATOMIC_SEQ_CST) == 0) {
+        stop_sources(list, NULL);
+    }
     RAMBLOCK_FOREACH (block, list) {
         __atomic_store_n(&block->dirty[client], NULL, __ATOMIC_RELEASE);
     }

@@ -12,6 +12,7 @@ struct RAMList {
     unsigned dirty_clients; /* atomic bit mask of DirtyClient */
     DirtyWriteBarrier *barrier;
     void *barrier_opaque;
+    DirtySource *sources;
 };
 
 /*

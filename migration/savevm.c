@@ -150,10 +150,25 @@ bool savevm_complete_live(const SaveContext *c, GError **errp)
     return true;
 }
 
+static bool save_live_state(const SaveContext *c, const SaveStateEntry *se, VMDescWriter *desc,
+                            GError **errp)
+{
+    bool ok;
+
+    vmdesc_device(desc, se->idstr, se->instance_id);
+    begin_section(c, se, STREAM_SECTION_FULL);
+    ok = se->ops->save_state(c->f, se->opaque, errp);
+    vmdesc_device_end(desc);
+    return end_section(c, se, ok, errp);
+}
+
 bool savevm_complete_devices(const SaveContext *c, VMDescWriter *desc, GError **errp)
 {
     SAVEVM_FOREACH(se, c->list)
     {
+        if (savevm_is_live(se) && se->ops->save_state && !save_live_state(c, se, desc, errp)) {
+            return false;
+        }
         if (se->vmsd && !se->vmsd->early_setup && !save_device(c, se, desc, errp)) {
             return false;
         }

@@ -10,7 +10,18 @@ struct VFIOContainer {
     VFIODevice *d;
     GError *error; /* the first failure while the listener is registered */
     bool starting;
+    GArray *ranges; /* Range */
 };
+
+typedef struct {
+    uint64_t iova, size;
+    RAMBlock *block;
+    ram_addr_t offset;
+    bool writable;
+} Range;
+
+/* One answer to "which pages were written" must fit into a message. */
+#define MAX_RANGE (UINT64_C(8) << 30)
 
 static bool is_memory(const MemoryRegion *mr)
 {
@@ -46,20 +57,40 @@ static void failed(VFIOContainer *c, GError *err)
     g_error_free(err);
 }
 
+static bool map_range(VFIOContainer *c, const Range *r)
+{
+    GError *err = NULL;
+
+    if (!c->d->ops->dma_map(c->d, r->iova, r->size, r->block, r->offset, r->writable, &err)) {
+        g_prefix_error(&err, "cannot map guest memory at 0x%" PRIx64 " (%s): ", r->iova,
+                       r->block->idstr);
+        failed(c, err);
+        return false;
+    }
+    g_array_append_val(c->ranges, *r);
+    return true;
+}
+
 static void region_add(MemoryListener *l, MemoryRegion *mr, hwaddr addr, uint64_t len,
                        hwaddr offset)
 {
     VFIOContainer *c = container_of(l, VFIOContainer, listener);
-    bool writable = mr->kind == REGION_RAM && !(mr->block && mr->block->flags & RAM_READONLY);
-    GError *err = NULL;
+    Range r;
 
     if (!is_memory(mr) || !whole_pages(&addr, &len, &offset) || (c->starting && c->error)) {
         return;
     }
-    if (!c->d->ops->dma_map(c->d, addr, len, mr->block, mr->block_offset + offset, writable,
-                            &err)) {
-        g_prefix_error(&err, "cannot map guest memory at 0x%" PRIx64 " (%s): ", addr, mr->name);
-        failed(c, err);
+    for (uint64_t done = 0; done < len; done += r.size) {
+        r = (Range){
+            .iova = addr + done,
+            .size = MIN(len - done, MAX_RANGE),
+            .block = mr->block,
+            .offset = mr->block_offset + offset + done,
+            .writable = mr->kind == REGION_RAM && !(mr->block->flags & RAM_READONLY),
+        };
+        if (!map_range(c, &r)) {
+            return;
+        }
     }
 }
 
@@ -67,12 +98,33 @@ static void region_del(MemoryListener *l, MemoryRegion *mr, hwaddr addr, uint64_
                        hwaddr offset)
 {
     VFIOContainer *c = container_of(l, VFIOContainer, listener);
-    GError *err = NULL;
 
-    if (is_memory(mr) && whole_pages(&addr, &len, &offset) &&
-        !c->d->ops->dma_unmap(c->d, addr, len, &err)) {
-        g_prefix_error(&err, "cannot unmap guest memory at 0x%" PRIx64 ": ", addr);
-        failed(c, err);
+    if (!is_memory(mr) || !whole_pages(&addr, &len, &offset)) {
+        return;
+    }
+    for (guint i = c->ranges->len; i-- > 0;) {
+        Range r = g_array_index(c->ranges, Range, i);
+        GError *err = NULL;
+
+        if (r.iova < addr || r.iova - addr >= len) {
+            continue;
+        }
+        g_array_remove_index_fast(c->ranges, i);
+        if (!c->d->ops->dma_unmap(c->d, r.iova, r.size, &err)) {
+            g_prefix_error(&err, "cannot unmap guest memory at 0x%" PRIx64 ": ", r.iova);
+            failed(c, err);
+        }
+    }
+}
+
+void vfio_container_foreach(VFIOContainer *c, VFIORangeFn *fn, void *opaque)
+{
+    for (guint i = 0; i < c->ranges->len; i++) {
+        const Range *r = &g_array_index(c->ranges, Range, i);
+
+        if (r->writable) {
+            fn(r->iova, r->size, r->block, r->offset, opaque);
+        }
     }
 }
 
@@ -81,6 +133,7 @@ VFIOContainer *vfio_container_new(VFIODevice *d, GError **errp)
     VFIOContainer *c = g_new0(VFIOContainer, 1);
 
     c->d = d;
+    c->ranges = g_array_new(FALSE, FALSE, sizeof(Range));
     c->listener = (MemoryListener){.region_add = region_add, .region_del = region_del};
     c->starting = true;
     memory_listener_register(d->as, &c->listener);
@@ -97,6 +150,7 @@ void vfio_container_free(VFIOContainer *c)
 {
     if (c) {
         memory_listener_unregister(c->d->as, &c->listener);
+        g_array_unref(c->ranges);
         g_free(c);
     }
 }

@@ -8,7 +8,13 @@ typedef struct {
     VFIODevice parent;
     VfioUserClient *client;
     VfioUserDeviceInfo info;
+    uint64_t migration_flags;
+    bool has_log;
 } UserDevice;
+
+/* A state change, which may have to wait for the device's own work. */
+#define STATE_TIMEOUT_MS  60000
+#define PAGE_BITMAP(size) (DIV_ROUND_UP((size) >> TARGET_PAGE_BITS, 64) * 8)
 
 static UserDevice *user(VFIODevice *d)
 {
@@ -136,6 +142,106 @@ static bool user_dma_unmap(VFIODevice *d, uint64_t iova, uint64_t size, GError *
     return vfio_user_dma_unmap(user(d)->client, iova, size, errp);
 }
 
+/* ---- migration ---- */
+
+static uint64_t user_migration_flags(VFIODevice *d)
+{
+    return user(d)->migration_flags;
+}
+
+static bool user_set_state(VFIODevice *d, unsigned state, GError **errp)
+{
+    struct vfio_device_feature_mig_state set = {.device_state = state, .data_fd = -1}, got;
+
+    return vfio_user_feature(user(d)->client,
+                             VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE, &set,
+                             sizeof(set), &got, sizeof(got), NULL, STATE_TIMEOUT_MS, errp) == 0;
+}
+
+static bool user_state_read(VFIODevice *d, void *buf, uint32_t *len, GError **errp)
+{
+    *len = MIN(*len, vfio_user_max_transfer(user(d)->client));
+    return vfio_user_mig_read(user(d)->client, buf, len, errp);
+}
+
+static bool user_state_write(VFIODevice *d, const void *buf, uint32_t len, GError **errp)
+{
+    const uint8_t *p = buf;
+
+    for (uint32_t done = 0, n; done < len; done += n) {
+        n = MIN(len - done, VFIO_USER_MIG_WRITE_MAX);
+        if (!vfio_user_mig_write(user(d)->client, p + done, n, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool user_log_supported(VFIODevice *d)
+{
+    return user(d)->has_log;
+}
+
+static bool user_log_start(VFIODevice *d, GError **errp)
+{
+    struct {
+        uint64_t page_size;
+        uint32_t num_ranges, reserved; /* none: everything */
+    } start = {.page_size = TARGET_PAGE_SIZE}, got;
+
+    return vfio_user_feature(user(d)->client,
+                             VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
+                             &start, sizeof(start), &got, sizeof(got), NULL, 0, errp) == 0;
+}
+
+static void user_log_stop(VFIODevice *d)
+{
+    vfio_user_feature(user(d)->client,
+                      VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP, NULL, 0, NULL,
+                      0, NULL, 0, NULL);
+}
+
+static bool user_log_report(VFIODevice *d, uint64_t iova, uint64_t size, uint64_t *bitmap,
+                            GError **errp)
+{
+    struct {
+        uint64_t iova, length, page_size;
+    } ask = {iova, size, TARGET_PAGE_SIZE}, got;
+    g_autofree uint8_t *answer = g_malloc(sizeof(got) + PAGE_BITMAP(size));
+    size_t len;
+
+    if (vfio_user_feature(
+            user(d)->client, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT, &ask,
+            sizeof(ask), answer, sizeof(got) + PAGE_BITMAP(size), &len, 0, errp) != 0) {
+        return false;
+    }
+    if (len != sizeof(got) + PAGE_BITMAP(size)) {
+        error_setg(errp, "%zu bytes about written pages, not %zu", len,
+                   (size_t)(sizeof(got) + PAGE_BITMAP(size)));
+        return false;
+    }
+    memcpy(bitmap, answer + sizeof(got), PAGE_BITMAP(size));
+    return true;
+}
+
+/* Servers say in different ways that they have none of it. */
+static void find_out_migration(UserDevice *u)
+{
+    struct vfio_device_feature_migration flags;
+    size_t len = 0;
+
+    if (vfio_user_feature(u->client, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIGRATION, NULL,
+                          0, &flags, sizeof(flags), &len, 0, NULL) == 0 &&
+        len == sizeof(flags)) {
+        u->migration_flags = flags.flags;
+    }
+    u->has_log = u->migration_flags &&
+                 vfio_user_feature(u->client,
+                                   VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_SET |
+                                       VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
+                                   NULL, 0, NULL, 0, NULL, 0, NULL) == 0;
+}
+
 static void user_free(VFIODevice *d)
 {
     __atomic_store_n(&d->failed, true, __ATOMIC_RELAXED); /* an end that nobody regrets */
@@ -153,6 +259,14 @@ static const VFIODeviceOps user_ops = {
     .reset = user_reset,
     .dma_map = user_dma_map,
     .dma_unmap = user_dma_unmap,
+    .migration_flags = user_migration_flags,
+    .set_state = user_set_state,
+    .state_read = user_state_read,
+    .state_write = user_state_write,
+    .log_supported = user_log_supported,
+    .log_start = user_log_start,
+    .log_stop = user_log_stop,
+    .log_report = user_log_report,
     .free = user_free,
 };
 
@@ -182,5 +296,6 @@ VFIODevice *vfio_user_device_new(const char *name, const char *path, unsigned ti
         user_free(d);
         return NULL;
     }
+    find_out_migration(u);
     return d;
 }

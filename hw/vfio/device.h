@@ -7,12 +7,20 @@
  *   container.c     guest memory, mapped for DMA as the address space changes
  *   pci.c           the PCI function: configuration space, BARs, reset
  *   pci-irq.c       its interrupts
+ *   dirty.c         which guest memory it wrote
+ *   migration.c     its state in the stream
  */
 #ifndef GODWIT_HW_VFIO_DEVICE_H
 #define GODWIT_HW_VFIO_DEVICE_H
 
 #include <linux/vfio.h>
 #include "memory/address-space.h"
+
+/* Younger than the headers of Linux 6.1. */
+#ifndef VFIO_MIGRATION_PRE_COPY
+#define VFIO_MIGRATION_PRE_COPY    (1 << 2)
+#define VFIO_DEVICE_STATE_PRE_COPY 6
+#endif
 
 typedef struct VFIODevice VFIODevice;
 typedef struct VFIOContainer VFIOContainer;
@@ -40,6 +48,23 @@ typedef struct {
     bool (*dma_map)(VFIODevice *d, uint64_t iova, uint64_t size, RAMBlock *block, ram_addr_t offset,
                     bool writable, GError **errp);
     bool (*dma_unmap)(VFIODevice *d, uint64_t iova, uint64_t size, GError **errp);
+
+    /* ---- migration; any thread ---- */
+    /* VFIO_MIGRATION_*; 0: the device has no migration. */
+    uint64_t (*migration_flags)(VFIODevice *d);
+    /* VFIO_DEVICE_STATE_* */
+    bool (*set_state)(VFIODevice *d, unsigned state, GError **errp);
+    /* State bytes: *len in: room, out: what came; 0: nothing now, or the end. */
+    bool (*state_read)(VFIODevice *d, void *buf, uint32_t *len, GError **errp);
+    bool (*state_write)(VFIODevice *d, const void *buf, uint32_t len, GError **errp);
+    /* Log the device's writes to memory; log_supported false: it cannot. */
+    bool (*log_supported)(VFIODevice *d);
+    bool (*log_start)(VFIODevice *d, GError **errp);
+    void (*log_stop)(VFIODevice *d);
+    /* Pages of one mapped range written since last asked: bit n is page n. @bitmap is zero before.
+     */
+    bool (*log_report)(VFIODevice *d, uint64_t iova, uint64_t size, uint64_t *bitmap,
+                       GError **errp);
     void (*free)(VFIODevice *d);
 } VFIODeviceOps;
 
@@ -70,5 +95,14 @@ static inline bool vfio_device_failed(const VFIODevice *d)
 VFIOContainer *vfio_container_new(VFIODevice *d, GError **errp);
 /* Before the device; what is mapped goes with it. */
 void vfio_container_free(VFIOContainer *c);
+/* For each mapped range that the device may write. Any thread while the map does not change. */
+typedef void VFIORangeFn(uint64_t iova, uint64_t size, RAMBlock *block, ram_addr_t offset,
+                         void *opaque);
+void vfio_container_foreach(VFIOContainer *c, VFIORangeFn *fn, void *opaque);
+
+/* What the device writes to guest memory becomes dirty (dirty.c). */
+typedef struct VFIODirty VFIODirty;
+VFIODirty *vfio_dirty_new(VFIODevice *d, VFIOContainer *c);
+void vfio_dirty_free(VFIODirty *v);
 
 #endif

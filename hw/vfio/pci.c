@@ -228,6 +228,11 @@ static void vfio_pci_config_changed(PCIDevice *dev, unsigned addr, unsigned len)
 
 /* ---- life cycle ---- */
 
+void vfio_pci_forward_command(VFIOPCI *s)
+{
+    vfio_pci_config_changed(&s->parent, PCI_COMMAND, 2);
+}
+
 static void vfio_pci_reset(PCIDevice *dev)
 {
     VFIOPCI *s = VFIO_PCI(dev);
@@ -236,8 +241,10 @@ static void vfio_pci_reset(PCIDevice *dev)
     if (vfio_device_failed(s->dev)) {
         return;
     }
-    vfio_pci_config_changed(dev, PCI_COMMAND, 2);
-    if (!s->dev->ops->reset(s->dev, &err) && !vfio_device_failed(s->dev)) {
+    vfio_pci_forward_command(s);
+    if (s->migration) {
+        vfio_migration_reset(s->migration);
+    } else if (!s->dev->ops->reset(s->dev, &err) && !vfio_device_failed(s->dev)) {
         error_report("%s: reset failed: %s", s->dev->name, err->message);
     }
     vfio_pci_irq_reset(s);
@@ -269,17 +276,48 @@ static char *socket_path(VFIOPCI *s, GError **errp)
     return g_strdup(json_object_get_string_member(obj, "path"));
 }
 
-static bool block_migration(VFIOPCI *s, GError **errp)
+/* Two devices that do not stop in step could still talk to each other. */
+static bool is_second(VFIOPCI *s)
+{
+    GPtrArray *devices = device_machine(HW_DEVICE(s))->devices;
+
+    for (guint i = 0; i < devices->len; i++) {
+        if (G_TYPE_CHECK_INSTANCE_TYPE(devices->pdata[i], vfio_user_pci_get_type()) &&
+            VFIO_PCI(devices->pdata[i])->migration) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Why the device's state cannot travel, or NULL. */
+static const char *obstacle(VFIOPCI *s)
+{
+    if (!s->enable_migration) {
+        return "migration is switched off for this device (enable-migration=off)";
+    }
+    if (!(s->dev->ops->migration_flags(s->dev) & VFIO_MIGRATION_STOP_COPY)) {
+        return "the server offers no migration";
+    }
+    return is_second(s) ? "only one VFIO device can migrate" : NULL;
+}
+
+static bool setup_migration(VFIOPCI *s, GError **errp)
 {
     Machine *m = device_machine(HW_DEVICE(s));
-    g_autofree char *reason =
-        g_strdup_printf("%s: the state of a vfio-user device cannot be transferred", s->dev->name);
+    const char *why = obstacle(s);
+    g_autofree char *reason = NULL;
 
-    if (m->migration) {
-        s->blocker = migration_add_blocker(m->migration, reason, errp);
-        return s->blocker != NULL;
+    if (!m->migration) {
+        return true;
     }
-    return true;
+    if (!why) {
+        s->migration = vfio_migration_new(s);
+        return true;
+    }
+    reason = g_strdup_printf("%s: %s", s->dev->name, why);
+    s->blocker = migration_add_blocker(m->migration, reason, errp);
+    return s->blocker != NULL;
 }
 
 static void release(VFIOPCI *s)
@@ -290,6 +328,8 @@ static void release(VFIOPCI *s)
         migration_del_blocker(m->migration, s->blocker);
         s->blocker = NULL;
     }
+    g_clear_pointer(&s->migration, vfio_migration_free);
+    g_clear_pointer(&s->dirty, vfio_dirty_free);
     vfio_pci_irq_cleanup(s);
     g_clear_pointer(&s->container, vfio_container_free);
     g_clear_pointer(&s->dev, vfio_device_free);
@@ -313,7 +353,7 @@ static gboolean vfio_pci_realize(PCIDevice *dev, GError **errp)
         g_prefix_error(errp, "%s: ", name);
         return FALSE;
     }
-    if (!setup_config(s, errp) || !vfio_pci_irq_init(s, errp) || !block_migration(s, errp)) {
+    if (!setup_config(s, errp) || !vfio_pci_irq_init(s, errp) || !setup_migration(s, errp)) {
         release(s);
         return FALSE;
     }
@@ -322,7 +362,15 @@ static gboolean vfio_pci_realize(PCIDevice *dev, GError **errp)
         release(s);
         return FALSE;
     }
+    s->dirty = vfio_dirty_new(s->dev, s->container);
     return TRUE;
+}
+
+static void vfio_pci_vm_state(DeviceState *dev, gboolean running)
+{
+    if (VFIO_PCI(dev)->migration) {
+        vfio_migration_vm_state(VFIO_PCI(dev)->migration, running);
+    }
 }
 
 static void vfio_pci_unrealize(PCIDevice *dev)
@@ -332,6 +380,8 @@ static void vfio_pci_unrealize(PCIDevice *dev)
 
 static const DeviceProperty vfio_pci_props[] = {
     DEVICE_PROP_STRING("socket", VFIOPCI, socket, "unix socket of the vfio-user server"),
+    DEVICE_PROP_BOOL("enable-migration", VFIOPCI, enable_migration, true,
+                     "the device's state may travel"),
     DEVICE_PROP_UINT32("x-msg-timeout", VFIOPCI, msg_timeout, 5000,
                        "how long an answer may take, milliseconds"),
     {},
@@ -348,6 +398,7 @@ static void vfio_user_pci_class_init(VFIOPCIClass *pc)
     device_class_set_props(dc, vfio_pci_props);
     dc->desc = "PCI device of a vfio-user server";
     dc->user_creatable = true;
+    dc->vm_state = vfio_pci_vm_state;
     pc->kind = PCI_CONVENTIONAL;
     pc->realize_function = vfio_pci_realize;
     pc->unrealize_function = vfio_pci_unrealize;

@@ -7,6 +7,7 @@
 #include "migration/migration.h"
 
 typedef struct VFIOPCI VFIOPCI;
+typedef struct VFIOMigration VFIOMigration;
 
 typedef struct {
     VFIOPCI *s;
@@ -25,7 +26,9 @@ struct VFIOPCI {
     PCIDevice parent;
     VFIODevice *dev;
     VFIOContainer *container;
-    MigrationBlocker *blocker;
+    VFIODirty *dirty;
+    VFIOMigration *migration;  /* or */
+    MigrationBlocker *blocker; /* why not */
     VFIOBar bars[PCI_NUM_BARS];
     uint8_t
         emulated[PCI_CONFIG_SIZE]; /* bits that the device's own configuration does not decide */
@@ -35,6 +38,7 @@ struct VFIOPCI {
     /* properties */
     char *socket;
     uint32_t msg_timeout;
+    bool enable_migration;
 };
 
 /* The device signals its pin and its vectors through eventfds from now on. */
@@ -42,6 +46,16 @@ bool vfio_pci_irq_init(VFIOPCI *s, GError **errp);
 void vfio_pci_irq_cleanup(VFIOPCI *s);
 /* After the device was reset. */
 void vfio_pci_irq_reset(VFIOPCI *s);
+/* The device learns the command word of the guest's view. */
+void vfio_pci_forward_command(VFIOPCI *s);
+
+/* The device's section and its states (migration.c). */
+VFIOMigration *vfio_migration_new(VFIOPCI *s);
+void vfio_migration_free(VFIOMigration *v);
+void vfio_migration_vm_state(VFIOMigration *v, bool running);
+/* Reset the device in whatever state it is; a migration under way fails. */
+void vfio_migration_reset(VFIOMigration *v);
+
 /* The guest touched a register: a pin that still asserts must signal again. */
 void vfio_pci_intx_eoi(VFIOPCI *s);
 

@@ -33,6 +33,24 @@ bool dirty_log_active(const RAMList *list);
 uint64_t dirty_log_sync_block(RAMBlock *block, DirtyClient client, unsigned long *dest);
 void dirty_log_barrier(RAMList *list);
 
+/*
+ * Writers that log by themselves (a device in another process). While any client's log is on the
+ * source is started; collect() marks what was written since it was last called, or everything if it
+ * cannot tell. start and stop with the big lock, collect in the thread that syncs.
+ */
+typedef struct DirtySource DirtySource;
+struct DirtySource {
+    bool (*start)(DirtySource *s, GError **errp);
+    void (*stop)(DirtySource *s);
+    void (*collect)(DirtySource *s);
+    DirtySource *next;
+};
+/* Big lock, no log on. */
+void dirty_log_add_source(RAMList *list, DirtySource *s);
+void dirty_log_remove_source(RAMList *list, DirtySource *s);
+/* Before dirty_log_sync_block() of the first block. */
+void dirty_log_collect(RAMList *list);
+
 /* Mark pages covering [offset, offset + len) for every active client. Any thread, lock-free. */
 void dirty_log_mark(RAMBlock *block, ram_addr_t offset, uint64_t len);
 /* True if @page is marked for every active client (or no log is on): a writer may cache the

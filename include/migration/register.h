@@ -40,6 +40,9 @@ typedef struct SaveVMHandlers {
     void (*save_query_pending)(void *opaque, MigPendingData *pending, bool exact);
     /* VM stopped, inside END; migration thread, BQL. */
     bool (*save_complete)(QEMUFile *f, void *opaque, GError **errp);
+    /* VM stopped, all ENDs sent: one more section (FULL) among those of the devices; the body goes
+     * to load_state. Migration thread, BQL. */
+    bool (*save_state)(QEMUFile *f, void *opaque, GError **errp);
     /* Always at the end, also if setup never ran; main thread, BQL. */
     void (*save_cleanup)(void *opaque);
     /* At postcopy recovery; migration thread, no BQL. */
@@ -53,8 +56,8 @@ typedef struct SaveVMHandlers {
     /* ---- destination; incoming thread ---- */
     /* Before the first item, after the configuration; BQL. */
     bool (*load_setup)(QEMUFile *f, void *opaque, GError **errp);
-    /* Body of START, PART or END; @version of the section. BQL is NOT held: take it where devices
-     * are touched. */
+    /* Body of START, PART, END or FULL; @version of the section. BQL is NOT held: take it where
+     * devices are touched. */
     bool (*load_state)(QEMUFile *f, void *opaque, int version_id, GError **errp);
     /* At incoming teardown, also if setup never ran; BQL. */
     void (*load_cleanup)(void *opaque);

@@ -51,6 +51,7 @@ void dirty_map_sync(DirtyMap *d)
     int64_t now = g_get_monotonic_time();
     uint64_t found = 0;
 
+    dirty_log_collect(d->list);
     for (unsigned i = 0; i < d->n; i++) {
         found += dirty_log_sync_block(d->blocks[i].block, DIRTY_CLIENT_MIGRATION, d->blocks[i].map);
     }

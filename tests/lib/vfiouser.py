@@ -4,6 +4,11 @@
     BAR 0   00 scratch   04 signal vector N   08/0c source   10/14 destination   18 length
             1c command: 1 copy, 2 raise the pin, 3 lower the pin   20 result   24 commands done
     BAR 4   MSI-X table and pending bits (the client's own)
+    BAR 0   40/44 ring in guest memory   48 its pages, 0: stop writing   50/54 records written
+
+With flags= it migrates: its registers, the ring's position and @bulk bytes of inner state travel, and it logs the
+pages it writes. The stream is records of one letter: B offset length data, R registers, E; the ring is written by a
+thread of the device while it runs.
 
 The server maps guest memory whose descriptor it was given and asks the client for the rest. `hook` may answer a
 command in its place, to misbehave.
@@ -17,15 +22,24 @@ import os
 import socket
 import struct
 import threading
+import time
+import zlib
 from collections.abc import Callable
 
 HEADER = struct.Struct("=HHIII")
 VERSION, DMA_MAP, DMA_UNMAP, GET_INFO, GET_REGION, GET_IRQ, SET_IRQS = 1, 2, 3, 4, 5, 7, 8
 REGION_READ, REGION_WRITE, DMA_READ, DMA_WRITE, RESET, FEATURE = 9, 10, 11, 12, 13, 16
+MIG_READ, MIG_WRITE = 17, 18
 REPLY, ERROR = 1, 0x20
 INTX, MSIX = 0, 2
 VECTORS = 4
 CONFIG = 7
+STOP_COPY_FLAG, PRE_COPY_FLAG = 1, 4
+STOP, RUNNING, STOP_COPY, RESUMING, PRE_COPY = 1, 2, 3, 4, 6
+ARCS = {(RUNNING, STOP), (STOP, RUNNING), (STOP, STOP_COPY), (STOP_COPY, STOP), (STOP, RESUMING), (RESUMING, STOP),
+        (RUNNING, PRE_COPY), (PRE_COPY, RUNNING), (PRE_COPY, STOP_COPY)}
+VIA_STOP = {(RUNNING, STOP_COPY), (STOP_COPY, RUNNING), (RUNNING, RESUMING), (RESUMING, RUNNING)}
+PAGE = 4096
 
 
 def new_config() -> bytearray:
@@ -42,9 +56,17 @@ def new_config() -> bytearray:
 class Device(threading.Thread):
     """Serves one client after the other at @path until closed."""
 
-    def __init__(self, path: str, hook: Callable[[int, bytes], bytes | int | None] | None = None) -> None:
+    def __init__(self, path: str, hook: Callable[[int, bytes], bytes | int | None] | None = None, *,
+                 flags: int = 0, logging: bool = True, bulk: int = 1 << 20) -> None:
         super().__init__(daemon=True)
-        self.path, self.hook = path, hook
+        self.path, self.hook, self.flags, self.logging = path, hook, flags, logging
+        self.bulk = bytearray(bulk)
+        self.state, self.states = RUNNING, [RUNNING]
+        self.outbox, self.inbox = bytearray(), bytearray()
+        self.loaded = False
+        self.log: set[int] | None = None
+        self.engine_lock = threading.Lock()
+        self.closing = False
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(path)
         self.listener.listen(1)
@@ -56,6 +78,8 @@ class Device(threading.Thread):
         self.resets = self.messages = 0
         self.conn: socket.socket | None = None
         self.next_id = 0
+        if flags:
+            threading.Thread(target=self.engine, daemon=True).start()
         self.start()
 
     def run(self) -> None:
@@ -72,18 +96,22 @@ class Device(threading.Thread):
             self.disconnect()
 
     def disconnect(self) -> None:
-        for _, memory in self.maps.values():
-            if memory:
-                memory.close()
+        with self.engine_lock:
+            for _, memory in self.maps.values():
+                if memory:
+                    memory.close()
+            self.maps = {}
         for fd in self.eventfds.values():
             os.close(fd)
-        self.maps, self.eventfds = {}, {}
+        self.eventfds = {}
+        self.log = None
         if self.conn:
             self.conn.close()
             self.conn = None
 
     def close(self) -> None:
         """End the server, and with it the connection; harmless when repeated."""
+        self.closing = True
         for sock in (self.listener, self.conn):
             try:
                 if sock:
@@ -158,16 +186,27 @@ class Device(threading.Thread):
             addr = struct.unpack_from("=Q", body, 8)[0]
             if addr not in self.maps:
                 return errno.ENOENT
-            _, memory = self.maps.pop(addr)
-            if memory:
-                memory.close()
+            with self.engine_lock:
+                _, memory = self.maps.pop(addr)
+                if memory:
+                    memory.close()
             return body
         if command in (REGION_READ, REGION_WRITE):
             return self.access(command, body)
         if command == RESET:
-            self.regs = bytearray(0x1000)
+            with self.engine_lock:
+                self.regs = bytearray(0x1000)
+                if self.state == RESUMING:  # half a state is none
+                    self.state = RUNNING
             self.resets += 1
             return b""
+        if self.flags and command == FEATURE:
+            return self.feature(body)
+        if self.flags and command == MIG_READ:
+            size = struct.unpack_from("=I", body, 4)[0]
+            return self.read_state(size)
+        if self.flags and command == MIG_WRITE:
+            return self.write_state(body[8:])
         return errno.EINVAL
 
     def set_irqs(self, body: bytes, fds: list[int]) -> bytes | int:
@@ -253,3 +292,119 @@ class Device(threading.Thread):
             place[0][place[1]:place[1] + len(data)] = data
             return 0
         return self.ask(DMA_WRITE, struct.pack("=QQ", addr, len(data)) + data)[0]
+
+    # ---- migration ----
+
+    def feature(self, body: bytes) -> bytes | int:
+        flags = struct.unpack_from("=I", body, 4)[0]
+        what, probe, set_ = flags & 0xFFFF, flags & 0x40000, flags & 0x20000
+        if what == 1:
+            return body[:8] + struct.pack("=Q", self.flags)
+        if what == 2 and set_:
+            error = self.set_state(struct.unpack_from("=I", body, 8)[0])
+            return error or body
+        if what not in (6, 7, 8) or not self.logging:
+            return errno.EINVAL
+        with self.engine_lock:
+            if what == 6 and not probe:
+                self.log = set()
+            elif what == 7:
+                self.log = None
+            elif what == 8:
+                return self.report(body)
+        return body
+
+    def report(self, body: bytes) -> bytes | int:
+        base, length = struct.unpack_from("=QQ", body, 8)
+        if self.log is None or self.maps.get(base, (0,))[0] != length:
+            return errno.EINVAL
+        bits = bytearray((length // PAGE + 63) // 64 * 8)
+        for page in [p for p in self.log if base <= p < base + length]:
+            index = (page - base) // PAGE
+            bits[index // 8] |= 1 << index % 8
+            self.log.discard(page)
+        return body[:32] + bytes(bits)
+
+    def set_state(self, state: int) -> int:
+        if state == self.state:
+            return 0
+        if (self.state, state) in VIA_STOP:
+            return self.set_state(STOP) or self.set_state(state)
+        if (self.state, state) not in ARCS or (state == PRE_COPY and not self.flags & PRE_COPY_FLAG):
+            return errno.EINVAL
+        if self.state == RESUMING and not self.loaded:
+            return errno.EINVAL
+        with self.engine_lock:
+            if state == PRE_COPY:
+                self.outbox = self.bulk_records()
+            elif state == STOP_COPY:
+                if self.state != PRE_COPY:
+                    self.outbox = self.bulk_records()
+                self.outbox += b"R" + bytes(self.regs) + b"E"
+            elif state == RESUMING:
+                self.inbox, self.loaded = bytearray(), False
+            self.state = state
+            self.states.append(state)
+        return 0
+
+    def bulk_records(self) -> bytearray:
+        out = bytearray()
+        for at in range(0, len(self.bulk), 1 << 16):
+            data = self.bulk[at:at + (1 << 16)]
+            out += b"B" + struct.pack("<QII", at, len(data), zlib.crc32(data)) + data
+        return out
+
+    def read_state(self, size: int) -> bytes | int:
+        if self.state not in (PRE_COPY, STOP_COPY):
+            return errno.EINVAL
+        data = bytes(self.outbox[:size])
+        del self.outbox[:size]
+        return struct.pack("=II", 8 + len(data), len(data)) + data
+
+    def write_state(self, data: bytes) -> bytes | int:
+        if self.state != RESUMING or self.loaded:
+            return errno.EINVAL
+        self.inbox += data
+        while self.inbox:
+            kind = self.inbox[:1]
+            if kind == b"B" and len(self.inbox) >= 17:
+                at, length, crc = struct.unpack_from("<QII", self.inbox, 1)
+                if at + length > len(self.bulk):
+                    return errno.EINVAL
+                if len(self.inbox) < 17 + length:
+                    break
+                piece = self.inbox[17:17 + length]
+                if zlib.crc32(piece) != crc:
+                    return errno.EINVAL
+                self.bulk[at:at + length] = piece
+                del self.inbox[:17 + length]
+            elif kind == b"R" and len(self.inbox) > 0x1000:
+                self.regs[:] = self.inbox[1:0x1001]
+                del self.inbox[:0x1001]
+            elif kind == b"E":
+                self.loaded = True
+                del self.inbox[:1]
+                return errno.EINVAL if self.inbox else b""
+            elif kind not in (b"B", b"R"):
+                return errno.EINVAL
+            else:
+                break
+        return b""
+
+    # ---- the ring: record s is at page s modulo their number ----
+
+    def engine(self) -> None:
+        while not self.closing:
+            with self.engine_lock:
+                pages = self.reg(0x48)
+                for _ in range(8 if pages and self.state in (RUNNING, PRE_COPY) else 0):
+                    seq = self.reg(0x50, "Q")
+                    addr = self.reg(0x40, "Q") + PAGE * (seq % pages)
+                    place = self.mapped(addr, 16)
+                    if not place or not place[0]:
+                        break
+                    place[0][place[1]:place[1] + 16] = struct.pack("<QQ", seq, ~seq & (1 << 64) - 1)
+                    if self.log is not None:
+                        self.log.add(addr)
+                    struct.pack_into("<Q", self.regs, 0x50, seq + 1)
+            time.sleep(0.001)
