@@ -10,6 +10,9 @@ struct _QIOChannelFile {
     QIOChannel parent;
     PipeEnd end;        /* a file has one position, so both directions are one end */
     GError *open_error; /* kept for the first use: new_fd() has no way to fail */
+    char *target;       /* the name to take in publish(); NULL: it has its name */
+    char *temporary;    /* the name until then; NULL: none */
+    bool direct;        /* past the page cache */
 };
 
 G_DEFINE_TYPE(QIOChannelFile, io_channel_file, TYPE_IO_CHANNEL)
@@ -29,6 +32,7 @@ QIOChannelFile *io_channel_file_new_fd(int fd)
     if (fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) &&
         lseek(fd, 0, SEEK_CUR) >= 0) {
         io_channel_set_feature(IO_CHANNEL(f), IO_FEATURE_SEEKABLE);
+        io_channel_set_feature(IO_CHANNEL(f), IO_FEATURE_STORED);
     }
     return f;
 }
@@ -49,6 +53,122 @@ QIOChannelFile *io_channel_file_new_path(const char *path, int flags, mode_t mod
     io_channel_set_name(IO_CHANNEL(f), path);
     return f;
 }
+
+/* ---- taking the place of another file ---- */
+
+/* May @path be replaced by a new file, and how does that look? @st->st_nlink 0: nothing is there.
+ */
+static bool replaceable(const char *path, struct stat *st)
+{
+    if (stat(path, st) < 0) {
+        st->st_nlink = 0;
+        return errno == ENOENT;
+    }
+    return S_ISREG(st->st_mode) && st->st_nlink == 1 && access(path, W_OK) == 0;
+}
+
+static char *sibling_name(const char *path)
+{
+    g_autofree char *dir = g_path_get_dirname(path);
+
+    return g_strdup_printf("%s/.godwit-%08x%08x", dir, g_random_int(), g_random_int());
+}
+
+/* A file without a name where the file system can, else one with a name of its own. */
+static int open_unnamed(const char *path, mode_t mode, char **temporary)
+{
+    g_autofree char *dir = g_path_get_dirname(path);
+    int fd = open(dir, O_TMPFILE | O_WRONLY | O_CLOEXEC, mode);
+
+    for (unsigned tries = 0; fd < 0 && tries < 8; tries++) {
+        g_free(*temporary);
+        *temporary = sibling_name(path);
+        fd = open(*temporary, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, mode);
+        if (fd < 0 && errno != EEXIST) {
+            break;
+        }
+    }
+    return fd;
+}
+
+QIOChannelFile *io_channel_file_new_replacing(const char *path, mode_t mode)
+{
+    g_autofree char *real = realpath(path, NULL);
+    g_autofree char *temporary = NULL;
+    QIOChannelFile *f;
+    struct stat st;
+    int fd;
+
+    if (!replaceable(path, &st)) {
+        return NULL;
+    }
+    fd = open_unnamed(real ? real : path, mode, &temporary);
+    if (fd < 0) {
+        return NULL;
+    }
+    if (st.st_nlink && (fchown(fd, st.st_uid, st.st_gid) < 0 || fchmod(fd, st.st_mode) < 0)) {
+        close(fd);
+        if (temporary) {
+            unlink(temporary);
+        }
+        return NULL;
+    }
+    f = io_channel_file_new_fd(fd);
+    io_channel_set_name(IO_CHANNEL(f), path);
+    f->target = g_strdup(real ? real : path);
+    f->temporary = g_steal_pointer(&temporary);
+    return f;
+}
+
+static bool give_name(QIOChannelFile *f)
+{
+    g_autofree char *self = g_strdup_printf("/proc/self/fd/%d", f->end.fd);
+
+    for (unsigned tries = 0; !f->temporary && tries < 8; tries++) {
+        g_autofree char *name = sibling_name(f->target);
+
+        if (linkat(AT_FDCWD, self, AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0) {
+            f->temporary = g_steal_pointer(&name);
+        } else if (errno != EEXIST) {
+            break;
+        }
+    }
+    return f->temporary != NULL;
+}
+
+static bool file_publish(QIOChannel *ioc, GError **errp)
+{
+    QIOChannelFile *f = IO_CHANNEL_FILE(ioc);
+
+    if (f->direct && fdatasync(f->end.fd) < 0) {
+        error_setg_errno(errp, errno, "Unable to write to file");
+        return false;
+    }
+    if (!f->target) {
+        return true;
+    }
+    if (!give_name(f) || rename(f->temporary, f->target) < 0) {
+        error_setg_errno(errp, errno, "Unable to replace '%s' by what was written", f->target);
+        return false;
+    }
+    g_clear_pointer(&f->temporary, g_free);
+    g_clear_pointer(&f->target, g_free);
+    return true;
+}
+
+QIOChannelFile *io_channel_file_reopen(QIOChannelFile *f, int flags, GError **errp)
+{
+    g_autofree char *self = g_strdup_printf("/proc/self/fd/%d", f->end.fd);
+    QIOChannelFile *other = io_channel_file_new_path(self, flags, 0, errp);
+
+    if (other) {
+        io_channel_set_name(IO_CHANNEL(other), io_channel_name(IO_CHANNEL(f)));
+        f->direct |= (flags & O_DIRECT) != 0;
+    }
+    return other;
+}
+
+/* ---- transfers ---- */
 
 static bool usable(QIOChannelFile *f, GError **errp)
 {
@@ -133,7 +253,13 @@ static void file_shutdown(QIOChannel *ioc, IOShutdown how)
 
 static bool file_close(QIOChannel *ioc, GError **errp)
 {
-    return pipe_end_close(&IO_CHANNEL_FILE(ioc)->end, errp);
+    QIOChannelFile *f = IO_CHANNEL_FILE(ioc);
+
+    if (f->temporary) {
+        unlink(f->temporary);
+        g_clear_pointer(&f->temporary, g_free);
+    }
+    return pipe_end_close(&f->end, errp);
 }
 
 static bool file_wait(QIOChannel *ioc, GIOCondition cond, int timeout_ms)
@@ -153,6 +279,11 @@ static void io_channel_file_finalize(GObject *obj)
 {
     QIOChannelFile *f = IO_CHANNEL_FILE(obj);
 
+    if (f->temporary) {
+        unlink(f->temporary);
+    }
+    g_free(f->temporary);
+    g_free(f->target);
     pipe_end_destroy(&f->end);
     g_clear_error(&f->open_error);
     G_OBJECT_CLASS(io_channel_file_parent_class)->finalize(obj);
@@ -171,6 +302,7 @@ static void io_channel_file_class_init(QIOChannelFileClass *klass)
     k->set_blocking = file_set_blocking;
     k->shutdown = file_shutdown;
     k->close = file_close;
+    k->publish = file_publish;
     k->wait = file_wait;
     k->create_watch = file_create_watch;
     /* A reader that went away is an error of the writer, not the end of the process. */

@@ -306,6 +306,13 @@ void io_channel_set_delay(QIOChannel *ioc, bool enabled)
     }
 }
 
+bool io_channel_publish(QIOChannel *ioc, GError **errp)
+{
+    QIOChannelClass *k = IO_CHANNEL_GET_CLASS(ioc);
+
+    return !k->publish || k->publish(ioc, errp);
+}
+
 uint64_t io_channel_backlog(QIOChannel *ioc)
 {
     QIOChannelClass *k = IO_CHANNEL_GET_CLASS(ioc);

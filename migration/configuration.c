@@ -4,7 +4,8 @@
 #include "migration/wire/stream.h"
 
 /* Both sides must agree on these. */
-static const MigrationCapability validated[] = {MIGRATION_CAPABILITY_X_IGNORE_SHARED};
+static const MigrationCapability validated[] = {MIGRATION_CAPABILITY_X_IGNORE_SHARED,
+                                                MIGRATION_CAPABILITY_MAPPED_RAM};
 
 typedef struct {
     Migration *m;

@@ -178,3 +178,13 @@ GPtrArray *migration_blocked_reasons(Migration *m)
     }
     return reasons;
 }
+
+bool migration_check_transport(const Migration *m, const MigrationTransport *t, GError **errp)
+{
+    if (options_cap(&m->options, MIGRATION_CAPABILITY_MAPPED_RAM) &&
+        !(transport_flags(t) & TRANSPORT_SEEKABLE)) {
+        error_setg(errp, "Migration requires seekable transport (e.g. file)");
+        return false;
+    }
+    return true;
+}

@@ -11,6 +11,7 @@
 #include "migration/recorder.h"
 #include "migration/savevm.h"
 #include "migration/stats.h"
+#include "migration/transport/transport.h"
 
 struct Migration {
     MigrationHost *host;
@@ -35,6 +36,9 @@ void migration_emit_status(Migration *m, MigrationStatus status);
 GPtrArray *migration_blocked_reasons(Migration *m);
 /* The -global switches decide. */
 SaveContext migration_save_context(Migration *m, QEMUFile *f);
+
+/* Can @t do what the options want of it? Both directions. */
+bool migration_check_transport(const Migration *m, const MigrationTransport *t, GError **errp);
 
 /* The "ram" section, registered. */
 RamState *migration_ram_new(Migration *m);

@@ -26,6 +26,7 @@ struct MigrationIncomingState {
     int status; /* atomic, MigrationStatus */
 
     /* Main thread. */
+    MigrationTransport *transport; /* from listening on */
     TransportListener *listener;
     IncomingChannels *channels; /* while listening */
     GPtrArray *addresses;       /* of SocketAddress, while listening */
@@ -409,20 +410,27 @@ bool incoming_listen(MigrationIncomingState *mis, const MigrationTransport *t, b
 {
     TransportAcceptor acceptor = {.accept = accepted, .refused = refused, .opaque = mis};
 
-    if (!options_check(&mis->m->options, errp)) {
-        return false; /* -global sets them one by one */
+    if (!options_check(&mis->m->options, errp) || /* -global sets them one by one */
+        !migration_check_transport(mis->m, t, errp)) {
+        return false;
     }
     recorder_restart(mis->m->destination_record);
     mis->listener = transport_listen(t, mis->host, 1, &acceptor, errp);
     if (!mis->listener) {
         return false;
     }
+    mis->transport = transport_new_from_address(transport_address(t), NULL);
     mis->exit_on_error = exit_on_error;
     mis->channels = expect_channels(mis);
     mis->addresses = transport_listener_addresses(mis->listener);
     recorder_note(mis->m->destination_record, transport_name(t));
     set_status(mis, MIGRATION_STATUS_SETUP);
     return true;
+}
+
+const MigrationTransport *incoming_transport(const MigrationIncomingState *mis)
+{
+    return mis->transport;
 }
 
 bool incoming_has_started(const MigrationIncomingState *mis)
@@ -470,6 +478,7 @@ void incoming_free(MigrationIncomingState *mis)
     if (mis) {
         g_source_destroy(mis->finish);
         g_source_unref(mis->finish);
+        transport_free(mis->transport);
         g_clear_error(&mis->error);
         g_mutex_clear(&mis->lock);
         g_free(mis);

@@ -20,6 +20,8 @@ void incoming_free(MigrationIncomingState *mis);
 bool incoming_listen(MigrationIncomingState *mis, const MigrationTransport *t, bool exit_on_error,
                      GError **errp);
 /* Has a listen succeeded? Any thread. */
+/* Where it listens, or was read from; NULL before. */
+const MigrationTransport *incoming_transport(const MigrationIncomingState *mis);
 bool incoming_has_started(const MigrationIncomingState *mis);
 /* @ioc carries the migration. Main thread, big lock. */
 void incoming_run_on(MigrationIncomingState *mis, QIOChannel *ioc);

@@ -22,7 +22,8 @@ uint64_t outgoing_bytes(const MigrationState *s)
 {
     const MigrationCounters *c = &s->m->counters;
 
-    return s->file ? qemu_file_transferred(s->file) + stat_get(&c->multifd_bytes)
+    return s->file ? qemu_file_transferred(s->file) + stat_get(&c->multifd_bytes) +
+                         stat_get(&c->file_bytes)
                    : stat_get(&c->channel_bytes);
 }
 
@@ -478,6 +479,7 @@ bool outgoing_start(MigrationState *s, const MigrationTransport *t, GError **err
     GError *err = NULL;
 
     recorder_note(s->m->source_record, transport_name(t));
+    s->transport = transport_new_from_address(transport_address(t), NULL);
     outgoing_set_status(s, MIGRATION_STATUS_NONE, MIGRATION_STATUS_SETUP);
     s->connection = transport_connect(t, s->host, connected, s, &err);
     if (!s->connection) {
@@ -567,6 +569,7 @@ void outgoing_free(MigrationState *s)
 {
     if (s) {
         g_source_unref(s->finish);
+        transport_free(s->transport);
         g_clear_error(&s->error);
         g_clear_error(&s->peer_error);
         g_cond_clear(&s->wake);

@@ -24,6 +24,7 @@ static const CapRow caps[MIGRATION_CAPABILITY__MAX] = {
     [MIGRATION_CAPABILITY_X_IGNORE_SHARED] = {"x-ignore-shared"},
     [MIGRATION_CAPABILITY_XBZRLE] = {"x-xbzrle"},
     [MIGRATION_CAPABILITY_COMPRESS] = {"x-compress"},
+    [MIGRATION_CAPABILITY_MAPPED_RAM] = {"mapped-ram", .conflicts = CAP(XBZRLE) | CAP(COMPRESS)},
 };
 
 typedef struct {
@@ -53,6 +54,7 @@ static const ParamRow params[PARAM__MAX] = {
     [PARAM_COMPRESS_THREADS] = {"compress-threads", "x-compress-threads", "", 1, 255, 8},
     [PARAM_COMPRESS_WAIT_THREAD] = {"compress-wait-thread", "x-compress-wait-thread", "", 0, 1, 1},
     [PARAM_DECOMPRESS_THREADS] = {"decompress-threads", "x-decompress-threads", "", 1, 255, 2},
+    [PARAM_DIRECT_IO] = {"direct-io", "direct-io", "", 0, 1, false},
 };
 
 /* Called the same in QMP and as property of the "migration" object. */
@@ -116,6 +118,10 @@ bool options_check(const MigrationOptions *o, GError **errp)
         if (o->caps[i] && !check_cap(o, i, errp)) {
             return false;
         }
+    }
+    if (o->caps[MIGRATION_CAPABILITY_MAPPED_RAM] && *options_text(o, TEXT_TLS_CREDS)) {
+        error_setg(errp, "Capability 'mapped-ram' is incompatible with TLS ('tls-creds')");
+        return false;
     }
     return true;
 }

@@ -24,8 +24,9 @@ struct MigrationState {
     /* Main thread. */
     TransportConnection *connection; /* while connecting */
     GThread *thread;
-    GSource *finish; /* the scheduled end */
-    bool exiting;    /* the process ends: leave the guest stopped */
+    MigrationTransport *transport; /* NULL: a snapshot */
+    GSource *finish;               /* the scheduled end */
+    bool exiting;                  /* the process ends: leave the guest stopped */
 
     /* Set on the main thread before the others start, freed there after they have ended. */
     QEMUFile *file;
@@ -126,5 +127,8 @@ void switchover_settle_guest(MigrationState *s);
 bool switchover_send_rest(MigrationState *s, VMDescWriter *desc, GError **errp);
 /* The description behind EOF. */
 bool switchover_send_description(MigrationState *s, const VMDescWriter *desc);
+/* The same into a file, which nobody else has: only the whole of it counts, and it gets its name.
+ */
+bool switchover_store(MigrationState *s, const VMDescWriter *desc, GError **errp);
 
 #endif

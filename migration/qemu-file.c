@@ -309,6 +309,38 @@ uint64_t qemu_file_transferred(QEMUFile *f)
     return __atomic_load_n(&f->put, __ATOMIC_RELAXED);
 }
 
+/* ---- positions ---- */
+
+bool qemu_file_position(QEMUFile *f, uint64_t *position, GError **errp)
+{
+    off_t at;
+
+    if (!qemu_file_check(f, errp)) {
+        return false;
+    }
+    if (f->output && !qemu_fflush(f)) {
+        return qemu_file_check(f, errp);
+    }
+    at = io_channel_seek(f->ioc, 0, SEEK_CUR, errp);
+    *position = at - (f->end - f->pos);
+    return at >= 0;
+}
+
+bool qemu_file_seek(QEMUFile *f, uint64_t position, GError **errp)
+{
+    uint64_t from;
+
+    if (!qemu_file_position(f, &from, errp)) {
+        return false;
+    }
+    g_assert(position >= from);
+    if (!f->output) {
+        f->consumed += position - from;
+        f->pos = f->end = 0;
+    }
+    return io_channel_seek(f->ioc, position, SEEK_SET, errp) >= 0;
+}
+
 /* ---- rate limit ---- */
 
 void qemu_file_set_rate_limit(QEMUFile *f, uint64_t bytes_per_window)

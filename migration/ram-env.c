@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What ram/ asks of the rest of the subsystem. */
+#include "migration/incoming.h"
 #include "migration/outgoing.h"
+#include "migration/ram/mapped.h"
+#include "util/lock.h"
 
 static RAMList *env_list(void *opaque)
 {
@@ -59,10 +62,51 @@ static RamSink *compress_sink(Migration *m, GError **errp)
     return ram_sink_compress_new(&config, errp);
 }
 
+/* ---- mapped-ram ---- */
+
+/* Threads that read or write pages: enough to keep a disk's queue filled. */
+#define MAPPED_THREADS 4
+
+static QIOChannel *open_direct_to_write(void *opaque, QIOChannel *main, GError **errp)
+{
+    Migration *m = opaque;
+
+    return transport_open_direct(m->outgoing->transport, m->host, main, false, errp);
+}
+
+static QIOChannel *open_direct_to_read(void *opaque, QIOChannel *main, GError **errp)
+{
+    Migration *m = opaque;
+    const MigrationTransport *t = m->incoming ? incoming_transport(m->incoming) : NULL;
+
+    BQL_LOCK_GUARD();
+    return transport_open_direct(t, m->host, main, true, errp);
+}
+
+static MappedConfig mapped_config(Migration *m, bool incoming)
+{
+    bool direct = options_param(&m->options, PARAM_DIRECT_IO);
+
+    return (MappedConfig){
+        .threads = MAPPED_THREADS,
+        .open_direct = !direct    ? NULL
+                       : incoming ? open_direct_to_read
+                                  : open_direct_to_write,
+        .opaque = m,
+    };
+}
+
+/* ---- how pages travel ---- */
+
 static RamSink *env_sink(void *opaque, GError **errp)
 {
     Migration *m = opaque;
 
+    if (options_cap(&m->options, MIGRATION_CAPABILITY_MAPPED_RAM)) {
+        MappedConfig config = mapped_config(m, false);
+
+        return ram_sink_mapped_new(&config, &m->counters);
+    }
     if (options_cap(&m->options, MIGRATION_CAPABILITY_COMPRESS)) {
         return compress_sink(m, errp);
     }
@@ -71,6 +115,13 @@ static RamSink *env_sink(void *opaque, GError **errp)
 
 static RamPlacer *env_placer(void *opaque, RAMList *list, GError **errp)
 {
+    Migration *m = opaque;
+
+    if (options_cap(&m->options, MIGRATION_CAPABILITY_MAPPED_RAM)) {
+        MappedConfig config = mapped_config(m, true);
+
+        return ram_placer_mapped_new(&config, list);
+    }
     return ram_placer_direct_new(list);
 }
 

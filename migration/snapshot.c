@@ -29,10 +29,7 @@ static bool save_stream(MigrationState *s, GError **errp)
     bql_lock();
     ok = switchover_send_rest(s, desc, errp);
     bql_unlock();
-    if (ok && !switchover_send_description(s, desc)) {
-        return qemu_file_check(s->file, errp);
-    }
-    return ok;
+    return ok && switchover_store(s, desc, errp);
 }
 
 static gpointer save_thread(gpointer opaque)

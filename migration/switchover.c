@@ -262,6 +262,14 @@ bool switchover_send_description(MigrationState *s, const VMDescWriter *desc)
     return qemu_fflush(s->file);
 }
 
+bool switchover_store(MigrationState *s, const VMDescWriter *desc, GError **errp)
+{
+    if (!switchover_send_description(s, desc)) {
+        return qemu_file_check(s->file, errp);
+    }
+    return io_channel_publish(qemu_file_channel(s->file), errp);
+}
+
 /* ---- whose guest ---- */
 
 /*
@@ -386,6 +394,13 @@ bool switchover_run(MigrationState *s, GError **errp)
     }
     if (s->return_path) {
         return hand_over(s, desc, errp);
+    }
+    if (io_channel_has_feature(qemu_file_channel(s->file), IO_FEATURE_STORED)) {
+        if (!switchover_store(s, desc, errp)) {
+            return false;
+        }
+        commit(s);
+        return true;
     }
     commit(s);
     switchover_send_description(s, desc);

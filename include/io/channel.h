@@ -24,6 +24,7 @@ typedef enum {
     IO_FEATURE_WRITE_ZERO_COPY = 1 << 2, /* MSG_ZEROCOPY accepted */
     IO_FEATURE_READ_PEEK = 1 << 3,       /* io_channel_peek() works */
     IO_FEATURE_BIDIRECTIONAL = 1 << 4,   /* the reverse direction exists: return path possible */
+    IO_FEATURE_STORED = 1 << 5,          /* what is written stays here; nobody reads it meanwhile */
 } IOFeature;
 
 /* Results of the primitive transfers besides a byte count: */
@@ -70,6 +71,8 @@ struct _QIOChannelClass {
     bool (*say_end)(QIOChannel *ioc, GError **errp);
     /* See io_channel_flush(); NULL: the kind cannot do without copies. */
     IOFlush (*flush)(QIOChannel *ioc, GError **errp);
+    /* See io_channel_publish(); NULL: nothing to do. */
+    bool (*publish)(QIOChannel *ioc, GError **errp);
     /* See io_channel_backlog(); NULL: not known. */
     uint64_t (*backlog)(QIOChannel *ioc);
 };
@@ -140,6 +143,9 @@ uint64_t io_channel_backlog(QIOChannel *ioc);
 bool io_channel_say_end(QIOChannel *ioc, GError **errp);
 /* Wake all users and make further transfers fail (read: end of stream or error). Idempotent. */
 void io_channel_shutdown(QIOChannel *ioc, IOShutdown how);
+/* Everything has been written: a file that had no name until now gets it. False: the output is
+ * worthless. */
+bool io_channel_publish(QIOChannel *ioc, GError **errp);
 /* Release the transport; pending output has left the process. Idempotent. */
 bool io_channel_close(QIOChannel *ioc, GError **errp);
 bool io_channel_wait(QIOChannel *ioc, GIOCondition cond, int timeout_ms);

@@ -63,6 +63,13 @@ bool qemu_fflush(QEMUFile *f);
 /* Bytes put so far, flushed or not. */
 uint64_t qemu_file_transferred(QEMUFile *f);
 
+/* ---- seekable channels (mapped-ram); both directions ---- */
+/* Where in the file the next byte is put or read; output is flushed first. */
+bool qemu_file_position(QEMUFile *f, uint64_t *position, GError **errp);
+/* Go on at @position, which is not before the present one. What is skipped counts as read
+ * (qemu_file_offset()), not as put. */
+bool qemu_file_seek(QEMUFile *f, uint64_t position, GError **errp);
+
 /* ---- rate limit (spec 10 section 15); any thread ---- */
 /* Bytes per 100 ms window; 0 = unlimited. */
 void qemu_file_set_rate_limit(QEMUFile *f, uint64_t bytes_per_window);

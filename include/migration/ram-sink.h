@@ -29,6 +29,11 @@ typedef struct RamSinkOps {
     const char *name; /* "stream", "multifd", "mapped-ram", "rdma" */
     /* After the block list was written to the START section, before its EOS. */
     bool (*setup)(RamSink *sink, QEMUFile *f, GError **errp);
+    /*
+     * The entry of @block in the block list has been put: whatever else belongs there. @ignored:
+     * its memory does not travel. NULL callback: nothing. Before setup; big lock held.
+     */
+    bool (*list_block)(RamSink *sink, QEMUFile *f, RAMBlock *block, bool ignored, GError **errp);
     /* @count pages of data from page @first; contents are taken now or any time until end_round
      * (they may be newer, then they are dirty again). */
     bool (*send_run)(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first, uint64_t count,
@@ -60,6 +65,9 @@ typedef struct RamPlacer RamPlacer;
 /* Any receiving thread; calls for different pages may be concurrent. */
 typedef struct RamPlacerOps {
     const char *name; /* "direct", "postcopy", "colo" */
+    /* The counterpart of RamSinkOps.list_block: @f stands behind the entry of @block, whose length
+     * and address have been checked. May be NULL. */
+    bool (*list_block)(RamPlacer *p, QEMUFile *f, RAMBlock *block, bool ignored, GError **errp);
     /* Read @count pages of payload from @f (or @ioc when @f is NULL) into their place. */
     bool (*place_run)(RamPlacer *p, QEMUFile *f, RAMBlock *block, uint64_t first, uint64_t count,
                       GError **errp);

@@ -92,7 +92,10 @@ static bool load_list_entry(RamLoad *l, QEMUFile *f, uint64_t *left, GError **er
             return false;
         }
     }
-    return qemu_file_check(f, errp);
+    return qemu_file_check(f, errp) &&
+           (!l->placer->ops->list_block ||
+            l->placer->ops->list_block(l->placer, f, block,
+                                       ram_block_ignored(block, l->options.ignore_shared), errp));
 }
 
 /* The current block and the page that @rec is about; everything that is written lies inside it. */

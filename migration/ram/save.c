@@ -34,8 +34,9 @@ struct RamSave {
     bool last;      /* this section is END */
 };
 
-static void put_block_list(RamSave *s, QEMUFile *f)
+static bool put_block_list(RamSave *s, QEMUFile *f, GError **errp)
 {
+    const RamSinkOps *ops = s->sink->ops;
     uint8_t buf[RAM_LIST_ENTRY_MAX];
     uint64_t total = 0;
 
@@ -47,7 +48,14 @@ static void put_block_list(RamSave *s, QEMUFile *f)
         qemu_put_buffer(f, buf,
                         ram_put_list_entry(buf, block->idstr, block->used_length,
                                            s->options.ignore_shared, block->gpa));
+        if (ops->list_block &&
+            !ops->list_block(s->sink, f, block, ram_block_ignored(block, s->options.ignore_shared),
+                             errp)) {
+            g_prefix_error(errp, "RAM block '%s': ", block->idstr);
+            return false;
+        }
     }
+    return true;
 }
 
 /* Bytes that the dirty pages will take: deltas are judged by what they took lately. */
@@ -101,8 +109,7 @@ bool ram_save_setup(QEMUFile *f, void *opaque, GError **errp)
     }
     stat_set(&s->counters->ram_total, s->dirty.total_bytes);
     sync_pass(rs);
-    put_block_list(s, f);
-    if (!s->sink->ops->setup(s->sink, f, errp)) {
+    if (!put_block_list(s, f, errp) || !s->sink->ops->setup(s->sink, f, errp)) {
         return false;
     }
     qemu_put_be64(f, RAM_FLAG_EOS);
@@ -116,6 +123,12 @@ static void count_bytes(RamSave *s, uint64_t bytes)
 
     stat_add(&c->ram_bytes, bytes);
     stat_add(by_phase[s->phase], bytes);
+}
+
+/* All that has left so far, in the stream or beside it. */
+static uint64_t bytes_out(const RamSave *s, QEMUFile *f)
+{
+    return qemu_file_transferred(f) + stat_get(&s->counters->file_bytes);
 }
 
 /* Deltas begin when everything has been sent once. */
@@ -161,7 +174,7 @@ static bool send_part(RamState *rs, QEMUFile *f, uint64_t budget, bool *sent, GE
     RamSave *s = rs->save;
     uint64_t max_zero = MIN(budget / RAM_ZERO_RECORD_BYTES + 1, ZERO_WINDOW_PAGES);
     uint64_t max_data = MIN(budget / RAM_PAGE_SIZE + 1, MAX_DATA_PAGES);
-    uint64_t before = qemu_file_transferred(f);
+    uint64_t before = bytes_out(s, f);
     XbzrleKind kind = XBZRLE_PLAIN;
     const RamPatch *patches;
     unsigned n_patches;
@@ -182,7 +195,7 @@ static bool send_part(RamState *rs, QEMUFile *f, uint64_t budget, bool *sent, GE
          : kind == XBZRLE_DELTAS ? send_patches(s, f, &part, patches, n_patches, errp)
                                  : send_plain(s, f, &part, errp);
     stat_set(&s->counters->ram_remaining, s->dirty.dirty_pages << TARGET_PAGE_BITS);
-    count_bytes(s, qemu_file_transferred(f) - before);
+    count_bytes(s, bytes_out(s, f) - before);
     return ok;
 }
 

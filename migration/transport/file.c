@@ -59,14 +59,31 @@ static bool cut_at(int fd, uint64_t offset, GError **errp)
     return true;
 }
 
+#define FDSET_PREFIX "/dev/fdset/"
+
+/* A save that ends early shall leave the file that was there. Not where somebody else prepared the
+ * file: a header in front of the offset, a descriptor set, a device. */
+static QIOChannel *open_replacing(const FileMigrationArgs *args)
+{
+    if (args->offset || g_str_has_prefix(args->filename, FDSET_PREFIX)) {
+        return NULL;
+    }
+    return (QIOChannel *)io_channel_file_new_replacing(args->filename, 0600);
+}
+
 static QIOChannel *file_open(const MigrationAddress *addr, MigrationHost *host, bool incoming,
                              GError **errp)
 {
     const FileMigrationArgs *args = addr->u.file;
-    /* Non-blocking: a FIFO that nobody reads is an error, not the end of the main loop. */
-    int fd = host->ops->open_file(
-        host, args->filename, incoming ? O_RDONLY : O_CREAT | O_WRONLY | O_NONBLOCK, 0600, errp);
+    QIOChannel *replacing = incoming ? NULL : open_replacing(args);
+    int fd;
 
+    if (replacing) {
+        return replacing;
+    }
+    /* Non-blocking: a FIFO that nobody reads is an error, not the end of the main loop. */
+    fd = host->ops->open_file(host, args->filename,
+                              incoming ? O_RDONLY : O_CREAT | O_WRONLY | O_NONBLOCK, 0600, errp);
     if (fd < 0) {
         return NULL;
     }
@@ -81,6 +98,29 @@ static QIOChannel *file_open(const MigrationAddress *addr, MigrationHost *host, 
         return NULL;
     }
     return IO_CHANNEL(io_channel_file_new_fd(fd));
+}
+
+QIOChannel *transport_open_direct(const MigrationTransport *t, MigrationHost *host,
+                                  QIOChannel *main, bool incoming, GError **errp)
+{
+    int flags = (incoming ? O_RDONLY : O_WRONLY) | O_DIRECT;
+    const char *path = t && t->ops == &transport_file_ops ? t->addr->u.file->filename : "";
+    QIOChannelFile *f = NULL;
+
+    if (g_str_has_prefix(path, FDSET_PREFIX)) {
+        int fd = host->ops->open_file(host, path, flags, 0, errp);
+
+        f = fd < 0 ? NULL : io_channel_file_new_fd(fd);
+    } else if (IO_IS_CHANNEL_FILE(main)) {
+        f = io_channel_file_reopen(IO_CHANNEL_FILE(main), flags, errp);
+    } else {
+        error_setg(errp, "Channel '%s' is no file", io_channel_name(main));
+    }
+    if (!f) {
+        g_prefix_error(errp, "direct-io needs a descriptor with O_DIRECT besides the main one: ");
+        return NULL;
+    }
+    return IO_CHANNEL(f);
 }
 
 const TransportOps transport_file_ops = {

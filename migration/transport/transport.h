@@ -81,6 +81,11 @@ TransportConnection *transport_connect(const MigrationTransport *t, MigrationHos
 /* Before @cb ran: it never will, whatever arrives is closed. Frees @c; NULL is fine. */
 void transport_connection_cancel(TransportConnection *c);
 
+/* A second channel to the file behind @main that goes past the page cache (O_DIRECT). @t: how @main
+ * was opened, or NULL. Big lock. */
+QIOChannel *transport_open_direct(const MigrationTransport *t, MigrationHost *host,
+                                  QIOChannel *main, bool incoming, GError **errp);
+
 /* ---- destination ---- */
 
 typedef struct TransportListener TransportListener;

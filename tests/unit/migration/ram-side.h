@@ -70,7 +70,9 @@ static inline uint32_t side_peer_features(void *opaque)
     return ((RamSide *)opaque)->peer_features;
 }
 
-static inline void side_init(RamSide *s)
+/* With another way for pages to land. */
+static inline void side_init_with(RamSide *s,
+                                  RamPlacer *(*placer)(void *opaque, RAMList *list, GError **errp))
 {
     RamEnv env = {
         .list = side_list,
@@ -80,7 +82,7 @@ static inline void side_init(RamSide *s)
         .xbzrle_cache_size = side_xbzrle_cache_size,
         .note_pass = side_note_pass,
         .sink = side_sink,
-        .placer = side_placer,
+        .placer = placer,
         .peer_features = side_peer_features,
         .opaque = s,
     };
@@ -88,6 +90,11 @@ static inline void side_init(RamSide *s)
     memset(s, 0, sizeof(*s));
     s->list = ram_list_new();
     s->rs = ram_state_new(&env);
+}
+
+static inline void side_init(RamSide *s)
+{
+    side_init_with(s, side_placer);
 }
 
 static inline RAMBlock *side_add(RamSide *s, const char *name, uint64_t size, uint32_t flags)

@@ -666,14 +666,52 @@ static void test_file(void)
     g_assert_cmpmem(buf, 10, "QEVMstream", 10);
     incoming_clear(&in);
 
-    /* a new file is private */
+    /* a new file is private, and there when it is whole */
     unlink(path);
     connect_uri(fresh, -1, &o);
     g_assert_no_error(o.err);
+    g_assert_cmpint(stat(path, &st), <, 0);
+    g_assert_true(io_channel_publish(o.ioc, NULL));
     g_object_unref(o.ioc);
     g_assert_cmpint(stat(path, &st), ==, 0);
     g_assert_cmphex(st.st_mode & 0777, ==, 0600);
     unlink(path);
+}
+
+/* A save that ends early leaves what was there; a whole one takes its place, mode and all. */
+static void test_file_replaced(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("godwit-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "state", NULL);
+    g_autofree char *link = g_build_filename(dir, "link", NULL);
+    g_autofree char *uri = g_strdup_printf("file:%s", link);
+    struct stat st;
+    Outcome o;
+
+    g_assert_true(g_file_set_contents(path, "old", -1, NULL));
+    g_assert_cmpint(chmod(path, 0640), ==, 0);
+    g_assert_cmpint(symlink("state", link), ==, 0);
+    for (int whole = 0; whole < 2; whole++) {
+        g_autofree char *text = NULL;
+
+        connect_uri(uri, -1, &o);
+        g_assert_no_error(o.err);
+        g_assert_true(io_channel_write_all(o.ioc, "QEVMstream", 10, NULL));
+        if (whole) {
+            g_assert_true(io_channel_publish(o.ioc, NULL));
+        }
+        io_channel_close(o.ioc, NULL);
+        g_object_unref(o.ioc);
+        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+        g_assert_cmpstr(text, ==, whole ? "QEVMstream" : "old");
+    }
+    g_assert_cmpint(lstat(link, &st), ==, 0);
+    g_assert_true(S_ISLNK(st.st_mode));
+    g_assert_cmpint(stat(path, &st), ==, 0);
+    g_assert_cmphex(st.st_mode & 0777, ==, 0640);
+    unlink(link);
+    unlink(path);
+    g_assert_cmpint(rmdir(dir), ==, 0); /* nothing is left behind */
 }
 
 static void test_file_errors(void)
@@ -713,6 +751,7 @@ int main(int argc, char **argv)
     g_test_add_func("/transport/fd/errors", test_fd_errors);
     g_test_add_func("/transport/exec", test_exec);
     g_test_add_func("/transport/file", test_file);
+    g_test_add_func("/transport/file/replaced", test_file_replaced);
     g_test_add_func("/transport/file/errors", test_file_errors);
     return g_test_run();
 }
