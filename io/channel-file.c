@@ -156,6 +156,17 @@ static bool file_publish(QIOChannel *ioc, GError **errp)
     return true;
 }
 
+QIOChannelFile *io_channel_file_dup(QIOChannelFile *f, GError **errp)
+{
+    int fd = fcntl(f->end.fd, F_DUPFD_CLOEXEC, 0);
+
+    if (fd < 0) {
+        error_setg_errno(errp, errno, "Unable to duplicate a descriptor");
+        return NULL;
+    }
+    return io_channel_file_new_fd(fd);
+}
+
 QIOChannelFile *io_channel_file_reopen(QIOChannelFile *f, int flags, GError **errp)
 {
     g_autofree char *self = g_strdup_printf("/proc/self/fd/%d", f->end.fd);

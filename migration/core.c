@@ -2,6 +2,7 @@
 /* The subsystem of one VM: what it consists of, and what may keep it from migrating. */
 #include "migration/core.h"
 #include "migration/incoming.h"
+#include "migration/lazy-restore.h"
 #include "migration/outgoing.h"
 #include "qapi-commands-migration.h"
 #include "qapi-events-migration.h"
@@ -41,6 +42,7 @@ void migration_shutdown(Migration *m)
     if (m->incoming) {
         incoming_shutdown(m->incoming);
     }
+    lazy_restore_end(m);
 }
 
 void migration_free(Migration *m)
@@ -166,6 +168,9 @@ GPtrArray *migration_blocked_reasons(Migration *m)
         const MigrationBlocker *b = g_ptr_array_index(m->blockers, i);
 
         g_ptr_array_add(reasons, g_strdup(b->reason));
+    }
+    if (m->lazy) {
+        g_ptr_array_add(reasons, g_strdup("the guest's memory is still being read from its file"));
     }
     SAVEVM_FOREACH(se, m->savevm)
     {

@@ -13,6 +13,8 @@
 #include "migration/stats.h"
 #include "migration/transport/transport.h"
 
+typedef struct LazyRestore LazyRestore;
+
 struct Migration {
     MigrationHost *host;
     SaveStateList *savevm;
@@ -24,6 +26,7 @@ struct Migration {
     Recorder *source_record, *destination_record;
     MigrationState *outgoing;         /* the current one, or the last; NULL: never */
     MigrationIncomingState *incoming; /* NULL: -incoming was not given */
+    LazyRestore *lazy;                /* memory is still being read; else NULL. Big lock */
 };
 
 struct MigrationBlocker {

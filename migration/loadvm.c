@@ -230,9 +230,9 @@ static bool load_continued(const LoadContext *c, const StreamItem *item, uint64_
 }
 
 /*
- * EOF is a zero byte, so a flipped bit makes one out of most items. Believe it only if no live
- * section is left open and it follows the global state, which is always last; where that was not
- * sent, the description or nothing must be next.
+ * EOF is a zero byte, so a flipped bit makes one out of most items. Believe it only
+ * behind the global state, which is always last; where that was not sent, no live section may be
+ * left open (in a background snapshot they are), and the description or nothing must be next.
  */
 static bool end_is_credible(const LoadContext *c, uint64_t offset, GError **errp)
 {
@@ -241,7 +241,7 @@ static bool end_is_credible(const LoadContext *c, uint64_t offset, GError **errp
 
     SAVEVM_FOREACH(se, c->m->savevm)
     {
-        if (se->load_open) {
+        if (se->load_open && !c->m->global_state.received) {
             error_setg(errp,
                        "The stream ends at offset %" PRIu64
                        " before section '%s' has ended: it is damaged",

@@ -330,7 +330,7 @@ static bool migrate_guest(MigrationState *s, GError **errp)
     }
     __atomic_store_n(&s->active_us, g_get_monotonic_time(), __ATOMIC_RELAXED);
     stats_start(s);
-    return iterate(s, errp) && switchover_run(s, errp);
+    return s->background ? background_run(s, errp) : iterate(s, errp) && switchover_run(s, errp);
 }
 
 /* If the channel broke, the destination may just be saying why: its word is worth more than our
@@ -479,6 +479,7 @@ bool outgoing_start(MigrationState *s, const MigrationTransport *t, GError **err
     GError *err = NULL;
 
     recorder_note(s->m->source_record, transport_name(t));
+    s->background = options_cap(&s->m->options, MIGRATION_CAPABILITY_BACKGROUND_SNAPSHOT);
     s->transport = transport_new_from_address(transport_address(t), NULL);
     outgoing_set_status(s, MIGRATION_STATUS_NONE, MIGRATION_STATUS_SETUP);
     s->connection = transport_connect(t, s->host, connected, s, &err);

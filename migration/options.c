@@ -24,6 +24,11 @@ static const CapRow caps[MIGRATION_CAPABILITY__MAX] = {
     [MIGRATION_CAPABILITY_X_IGNORE_SHARED] = {"x-ignore-shared"},
     [MIGRATION_CAPABILITY_XBZRLE] = {"x-xbzrle"},
     [MIGRATION_CAPABILITY_COMPRESS] = {"x-compress"},
+    [MIGRATION_CAPABILITY_BACKGROUND_SNAPSHOT] = {"x-background-snapshot",
+                                                  .conflicts =
+                                                      CAP(LATE_BLOCK_ACTIVATE) | CAP(RETURN_PATH) |
+                                                      CAP(PAUSE_BEFORE_SWITCHOVER) | CAP(XBZRLE) |
+                                                      CAP(COMPRESS) | CAP(VALIDATE_UUID)},
     [MIGRATION_CAPABILITY_MAPPED_RAM] = {"mapped-ram", .conflicts = CAP(XBZRLE) | CAP(COMPRESS)},
 };
 
@@ -55,6 +60,8 @@ static const ParamRow params[PARAM__MAX] = {
     [PARAM_COMPRESS_WAIT_THREAD] = {"compress-wait-thread", "x-compress-wait-thread", "", 0, 1, 1},
     [PARAM_DECOMPRESS_THREADS] = {"decompress-threads", "x-decompress-threads", "", 1, 255, 2},
     [PARAM_DIRECT_IO] = {"direct-io", "direct-io", "", 0, 1, false},
+    [PARAM_X_MAPPED_LOAD] = {"x-mapped-load", "x-mapped-load", "", 0, MAPPED_LOAD__MAX - 1,
+                             MAPPED_LOAD_EAGER},
 };
 
 /* Called the same in QMP and as property of the "migration" object. */

@@ -18,8 +18,9 @@
 struct MigrationState {
     Migration *m;
     MigrationHost *host;
-    bool snapshot; /* to a file, by migration_save_snapshot() */
-    int status;    /* atomic, MigrationStatus */
+    bool snapshot;   /* to a file, by migration_save_snapshot() */
+    bool background; /* of one moment, while the guest goes on; it stays ours */
+    int status;      /* atomic, MigrationStatus */
 
     /* Main thread. */
     TransportConnection *connection; /* while connecting */
@@ -115,10 +116,19 @@ void outgoing_ping(MigrationState *s, uint32_t cookie);
 /* The stream up to the first PART; migration thread. */
 bool outgoing_begin_stream(MigrationState *s, GError **errp);
 
+/* ---- background.c; migration thread ---- */
+
+/* Everything after the START sections of a background snapshot. */
+bool background_run(MigrationState *s, GError **errp);
+
 /* ---- switchover.c; migration thread ---- */
 
 /* Is it time to stop the guest? *errp on failure (then false). */
 bool switchover_due(MigrationState *s);
+/* Stop the guest and remember what it did; @state: its run state now. Big lock. */
+bool switchover_stop_guest(MigrationState *s, RunState state, GError **errp);
+/* End of stream and description, for a stream that is kept in memory. */
+void switchover_put_end(QEMUFile *f, const VMDescWriter *desc);
 /* Stop the guest and hand it over. True: the destination owns it. */
 bool switchover_run(MigrationState *s, GError **errp);
 /* Whatever happened: the guest goes on here, or stays postmigrate. Takes the big lock. */

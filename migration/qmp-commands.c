@@ -2,6 +2,7 @@
 /* The commands of qapi/migration.json (spec 70 sections 9-12). Main thread, big lock. */
 #include "migration/incoming.h"
 #include "migration/outgoing.h"
+#include "migration/ram/guard.h"
 #include "qapi-commands-migration.h"
 
 /* ---- migrate ---- */
@@ -139,6 +140,15 @@ void qmp_migrate_set_capabilities(QmpCall *call, const QmpArgs_migrate_set_capab
     if (migration_is_running(m)) {
         error_setg(errp, "There's a migration process in progress");
         return;
+    }
+    for (unsigned i = 0; i < args->capabilities->len; i++) {
+        const MigrationCapabilityStatus *c = g_ptr_array_index(args->capabilities, i);
+
+        if (c->state && c->capability == MIGRATION_CAPABILITY_BACKGROUND_SNAPSHOT &&
+            !ram_guard_possible(errp)) {
+            g_prefix_error(errp, "Background-snapshot is not supported by host kernel: ");
+            return;
+        }
     }
     options_set_caps(&m->options, args->capabilities,
                      m->incoming && incoming_has_started(m->incoming), errp);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What ram/ asks of the rest of the subsystem. */
+#include "io/channel-file.h"
 #include "migration/incoming.h"
+#include "migration/lazy-restore.h"
 #include "migration/outgoing.h"
 #include "migration/ram/mapped.h"
 #include "util/lock.h"
@@ -45,6 +47,13 @@ static uint64_t env_xbzrle_cache_size(void *opaque)
     return options_param(&m->options, PARAM_XBZRLE_CACHE_SIZE);
 }
 
+static bool env_background(void *opaque)
+{
+    Migration *m = opaque;
+
+    return m->outgoing->background;
+}
+
 static void env_note_pass(void *opaque, uint64_t dirty_bytes)
 {
     migration_note_pass(opaque, dirty_bytes);
@@ -83,15 +92,30 @@ static QIOChannel *open_direct_to_read(void *opaque, QIOChannel *main, GError **
     return transport_open_direct(t, m->host, main, true, errp);
 }
 
+/* @pages is closed with the stream unless it is a descriptor of its own. */
+static RamLazy *begin_lazily(void *opaque, QIOChannel *pages, unsigned blocks, GError **errp)
+{
+    g_autoptr(QIOChannelFile) own = NULL;
+
+    if (!IO_IS_CHANNEL_FILE(pages)) {
+        error_setg(errp, "x-mapped-load=lazy needs a file");
+        return NULL;
+    }
+    own = io_channel_file_dup(IO_CHANNEL_FILE(pages), errp);
+    return own ? lazy_restore_begin(opaque, IO_CHANNEL(own), blocks, errp) : NULL;
+}
+
 static MappedConfig mapped_config(Migration *m, bool incoming)
 {
     bool direct = options_param(&m->options, PARAM_DIRECT_IO);
+    bool lazy = incoming && options_param(&m->options, PARAM_X_MAPPED_LOAD) == MAPPED_LOAD_LAZY;
 
     return (MappedConfig){
         .threads = MAPPED_THREADS,
         .open_direct = !direct    ? NULL
                        : incoming ? open_direct_to_read
                                   : open_direct_to_write,
+        .lazy = lazy ? begin_lazily : NULL,
         .opaque = m,
     };
 }
@@ -138,6 +162,7 @@ RamState *migration_ram_new(Migration *m)
         .list = env_list,
         .options = env_options,
         .counters = env_counters,
+        .background = env_background,
         .phase = env_phase,
         .xbzrle_cache_size = env_xbzrle_cache_size,
         .note_pass = env_note_pass,

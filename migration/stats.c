@@ -45,6 +45,9 @@ static void apply_rate_limit(MigrationState *s)
 {
     uint64_t bandwidth = options_param(&s->m->options, PARAM_MAX_BANDWIDTH);
 
+    if (s->background) {
+        bandwidth = 0; /* what the guest waits for shall not be slow */
+    }
     qemu_file_set_rate_limit(s->file, bandwidth ? MAX(bandwidth / 10, 1) : 0);
 }
 

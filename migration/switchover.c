@@ -128,7 +128,7 @@ bool switchover_due(MigrationState *s)
 
 /* ---- stop ---- */
 
-static bool stop_guest(MigrationState *s, GError **errp)
+bool switchover_stop_guest(MigrationState *s, RunState state, GError **errp)
 {
     if (s->host->ops->wakeup && s->host->ops->runstate(s->host) == RUN_STATE_SUSPENDED) {
         s->host->ops->wakeup(s->host);
@@ -137,7 +137,7 @@ static bool stop_guest(MigrationState *s, GError **errp)
     globalstate_store(&s->m->global_state, s->state_before);
     __atomic_store_n(&s->stop_us, g_get_monotonic_time(), __ATOMIC_RELAXED);
     s->stopped = true; /* even a failed stop may have stopped some of it */
-    return s->host->ops->vm_stop(s->host, RUN_STATE_FINISH_MIGRATE, errp);
+    return s->host->ops->vm_stop(s->host, state, errp);
 }
 
 /* pause-before-switchover: wait for migrate-continue, the big lock released. */
@@ -248,17 +248,26 @@ bool switchover_send_rest(MigrationState *s, VMDescWriter *desc, GError **errp)
     return true;
 }
 
+static void put_description(QEMUFile *f, const VMDescWriter *desc)
+{
+    g_autoptr(GString) json = desc ? vmdesc_render(desc, TARGET_PAGE_SIZE) : NULL;
+
+    if (json) {
+        qemu_put_byte(f, STREAM_VMDESCRIPTION);
+        qemu_put_be32(f, json->len);
+        qemu_put_buffer(f, json->str, json->len);
+    }
+}
+
+void switchover_put_end(QEMUFile *f, const VMDescWriter *desc)
+{
+    qemu_put_byte(f, STREAM_EOF);
+    put_description(f, desc);
+}
+
 bool switchover_send_description(MigrationState *s, const VMDescWriter *desc)
 {
-    g_autoptr(GString) json = NULL;
-
-    if (!desc) {
-        return qemu_fflush(s->file);
-    }
-    json = vmdesc_render(desc, TARGET_PAGE_SIZE);
-    qemu_put_byte(s->file, STREAM_VMDESCRIPTION);
-    qemu_put_be32(s->file, json->len);
-    qemu_put_buffer(s->file, json->str, json->len);
+    put_description(s->file, desc);
     return qemu_fflush(s->file);
 }
 
@@ -387,7 +396,8 @@ bool switchover_run(MigrationState *s, GError **errp)
     qemu_fflush(s->file);
     choose_steps(s);
     bql_lock();
-    sent = stop_guest(s, errp) && enter_device(s, errp) && switchover_send_rest(s, desc, errp);
+    sent = switchover_stop_guest(s, RUN_STATE_FINISH_MIGRATE, errp) && enter_device(s, errp) &&
+           switchover_send_rest(s, desc, errp);
     bql_unlock();
     if (!sent) {
         return false;
@@ -429,6 +439,9 @@ static void roll_back(MigrationState *s)
 void switchover_settle_guest(MigrationState *s)
 {
     BQL_LOCK_GUARD();
+    if (s->committed && s->background) {
+        return; /* it has never left */
+    }
     if (s->committed) {
         s->host->ops->set_runstate(s->host, RUN_STATE_POSTMIGRATE);
     } else if (s->stopped) {

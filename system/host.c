@@ -64,6 +64,49 @@ static void host_set_throttle(MigrationHost *h, int percent)
     accel->ops->set_throttle(accel, percent);
 }
 
+typedef struct {
+    VM *vm;
+    char *why;
+} StuckMemory;
+
+static gboolean stop_for_memory(gpointer opaque)
+{
+    StuckMemory *s = opaque;
+
+    if (vm_is_running(s->vm)) {
+        error_report("The guest is stopped, a page of its memory cannot be read: %s. 'cont' tries "
+                     "again",
+                     s->why);
+        vm_stop(s->vm, RUN_STATE_IO_ERROR);
+    }
+    g_free(s->why);
+    g_free(s);
+    return G_SOURCE_REMOVE;
+}
+
+static void set_asleep(MigrationHost *h, uint32_t thread, bool asleep)
+{
+    Accel *accel = host_vm(h)->machine->accel;
+
+    if (accel->ops->set_asleep) {
+        accel->ops->set_asleep(accel, thread, asleep);
+    }
+}
+
+static void host_memory_stuck(MigrationHost *h, uint32_t thread, const char *why)
+{
+    StuckMemory *s = g_new(StuckMemory, 1);
+
+    *s = (StuckMemory){host_vm(h), g_strdup(why)};
+    set_asleep(h, thread, true);
+    g_idle_add(stop_for_memory, s);
+}
+
+static void host_memory_unstuck(MigrationHost *h, uint32_t thread)
+{
+    set_asleep(h, thread, false);
+}
+
 static bool host_block_inactivate(MigrationHost *h, GError **errp)
 {
     return block_inactivate_all(host_vm(h)->machine->blocks, errp);
@@ -133,6 +176,8 @@ static const MigrationHostOps host_ops = {
     .autostart = host_autostart,
     .ram = host_ram,
     .set_throttle = host_set_throttle,
+    .memory_stuck = host_memory_stuck,
+    .memory_unstuck = host_memory_unstuck,
     .block_inactivate = host_block_inactivate,
     .block_activate = host_block_activate,
     .announce_self = host_announce_self,

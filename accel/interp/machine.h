@@ -17,7 +17,8 @@ typedef struct VCPU {
     GCond wake;
     GQueue work; /* WorkItem, see vcpu.c */
     bool stop, stopped, quit;
-    bool stale; /* memory or registers may have changed from outside: start with empty caches */
+    bool in_fault; /* sleeps in memory that cannot be read */
+    bool stale;    /* memory or registers may have changed from outside: start with empty caches */
     int64_t asleep_until; /* throttled; monotonic us */
 
     int sleeping;   /* atomic: in WFI, needs a signal to notice anything */

@@ -227,6 +227,40 @@ static void wait_unlocked(InterpAccel *a, const bool *flag)
     }
 }
 
+/* As wait_unlocked(), for a vCPU to stop, or to be unable to go on. */
+static void wait_stopped(InterpAccel *a, const VCPU *v)
+{
+    bool had_bql = bql_locked();
+
+    if (had_bql) {
+        bql_unlock();
+    }
+    g_mutex_lock(&a->lock);
+    while (!v->stopped && !v->in_fault) {
+        g_cond_wait(&a->changed, &a->lock);
+    }
+    g_mutex_unlock(&a->lock);
+    if (had_bql) {
+        bql_lock();
+    }
+}
+
+static void interp_set_asleep(Accel *accel, uint32_t thread, bool asleep)
+{
+    InterpAccel *a = interp_accel(accel);
+
+    g_mutex_lock(&a->lock);
+    for (unsigned i = 0; i < accel->cpus->len; i++) {
+        VCPU *v = accel_vcpu(a, i);
+
+        if ((uint32_t)v->thread_id == thread) {
+            v->in_fault = asleep;
+            g_cond_broadcast(&a->changed);
+        }
+    }
+    g_mutex_unlock(&a->lock);
+}
+
 static void interp_resume_all(Accel *accel)
 {
     InterpAccel *a = interp_accel(accel);
@@ -261,7 +295,7 @@ static void interp_pause_all(Accel *accel)
 
         /* A vCPU that asks (through a device) stops when it gets back to its loop. */
         if (v != current) {
-            wait_unlocked(a, &v->stopped);
+            wait_stopped(a, v);
         }
     }
 }
@@ -344,6 +378,7 @@ const AccelOps interp_accel_ops = {
     .add_vcpu = interp_add_vcpu,
     .resume_all = interp_resume_all,
     .pause_all = interp_pause_all,
+    .set_asleep = interp_set_asleep,
     .set_throttle = throttle_set,
     .thread_id = interp_thread_id,
     .run_on_vcpu = interp_run_on_vcpu,

@@ -23,6 +23,9 @@ typedef struct AccelOps {
      */
     void (*resume_all)(Accel *a);
     void (*pause_all)(Accel *a);
+    /* The vCPU of thread @thread sleeps in memory that cannot be read: pause_all does not wait for
+     * it. Optional. Any thread. */
+    void (*set_asleep)(Accel *a, uint32_t thread, bool asleep);
     /* 0..99 % of time asleep; never more than 10 ms at once. Any thread. */
     void (*set_throttle)(Accel *a, int percent);
     /* See accel_vcpu_thread_id() and accel_run_on_vcpu(). */

@@ -20,6 +20,8 @@ QIOChannelFile *io_channel_file_new_path(const char *path, int flags, mode_t mod
  * file, has several names, its directory is not ours to write), open it as it is.
  */
 QIOChannelFile *io_channel_file_new_replacing(const char *path, mode_t mode);
+/* Another descriptor of the same file, with the same position. */
+QIOChannelFile *io_channel_file_dup(QIOChannelFile *f, GError **errp);
 /* Another descriptor of the same file with open(2) flags of its own. */
 QIOChannelFile *io_channel_file_reopen(QIOChannelFile *f, int flags, GError **errp);
 

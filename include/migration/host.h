@@ -43,6 +43,14 @@ typedef struct MigrationHostOps {
     /* 0 = off, 1..99: share of time the vCPUs must sleep; any thread. */
     void (*set_throttle)(MigrationHost *h, int percent);
 
+    /*
+     * Guest memory cannot be read, @why; thread @thread (0: not known) sleeps in it and will not
+     * wake soon. Stop the guest (io-error) without waiting for that thread, which is none of ours
+     * until memory_unstuck(). Optional. Any thread.
+     */
+    void (*memory_stuck)(MigrationHost *h, uint32_t thread, const char *why);
+    void (*memory_unstuck)(MigrationHost *h, uint32_t thread);
+
     /* Block images: release before the destination opens them, take back after a failure. Big lock.
      */
     bool (*block_inactivate)(MigrationHost *h, GError **errp);

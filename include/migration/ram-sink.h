@@ -38,6 +38,10 @@ typedef struct RamSinkOps {
      * (they may be newer, then they are dirty again). */
     bool (*send_run)(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first, uint64_t count,
                      GError **errp);
+    /* The same for contents that are not (or no longer) in guest memory: @bytes stay as they are
+     * until end_round and a flush. */
+    bool (*send_bytes)(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first, uint64_t count,
+                       const uint8_t *bytes, GError **errp);
     /* @count pages that are all zero. */
     bool (*send_zero_run)(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first,
                           uint64_t count, GError **errp);

@@ -15,6 +15,8 @@ typedef struct {
     MappedConfig config;
     RamPlacer *memory; /* the direct placer: knows what is untouched */
     PageIO *io;
+    RamLazy *lazy; /* NULL: all at once */
+    unsigned blocks;
 } MappedPlacer;
 
 bool mapped_read_block(QEMUFile *f, RAMBlock *block, bool ignored, MappedLayout *layout,
@@ -62,7 +64,37 @@ static bool begin(MappedPlacer *p, QEMUFile *f, GError **errp)
     }
     pages = mapped_open_pages(&p->config, f, errp);
     p->io = pages ? page_io_new(pages, PAGE_IO_READ, p->config.threads, errp) : NULL;
-    return p->io != NULL;
+    if (p->io && p->config.lazy) {
+        p->lazy = p->config.lazy(p->config.opaque, pages, p->blocks, errp);
+    }
+    return p->io && (p->lazy || !p->config.lazy);
+}
+
+/* Nothing of it is read now, so at least its end shall be there. */
+static bool check_size(QEMUFile *f, uint64_t end, GError **errp)
+{
+    QIOChannel *ioc = qemu_file_channel(f);
+    off_t at = io_channel_seek(ioc, 0, SEEK_CUR, errp);
+    off_t size = at < 0 ? -1 : io_channel_seek(ioc, 0, SEEK_END, errp);
+
+    if (size < 0 || io_channel_seek(ioc, at, SEEK_SET, errp) < 0) {
+        return false;
+    }
+    if ((uint64_t)size < end) {
+        error_setg(errp, "the file ends at %jd, its pages reach to %" PRIu64, (intmax_t)size, end);
+        return false;
+    }
+    return true;
+}
+
+/* Small blocks are not worth it; the kernel cannot do it for all. */
+#define LAZY_MIN_PAGES UINT64_C(1024)
+
+static bool add_lazily(MappedPlacer *p, QEMUFile *f, RAMBlock *block, unsigned long **map,
+                       uint64_t pages_offset, GError **errp)
+{
+    return check_size(f, pages_offset + block->used_length, errp) &&
+           ram_lazy_add(p->lazy, block, g_steal_pointer(map), pages_offset, errp);
 }
 
 static bool read_run(MappedPlacer *p, RAMBlock *block, uint64_t first, uint64_t end,
@@ -106,6 +138,16 @@ static bool read_pages(MappedPlacer *p, RAMBlock *block, const unsigned long *ma
     return page_io_drain(p->io, errp);
 }
 
+/* Now, or when they are touched. May take *@map. */
+static bool get_pages(MappedPlacer *p, QEMUFile *f, RAMBlock *block, unsigned long **map,
+                      uint64_t pages_offset, GError **errp)
+{
+    if (p->lazy && ram_lazy_can(block) && ram_block_pages(block) >= LAZY_MIN_PAGES) {
+        return add_lazily(p, f, block, map, pages_offset, errp);
+    }
+    return read_pages(p, block, *map, pages_offset, errp);
+}
+
 static bool mapped_list_block(RamPlacer *placer, QEMUFile *f, RAMBlock *block, bool ignored,
                               GError **errp)
 {
@@ -117,7 +159,7 @@ static bool mapped_list_block(RamPlacer *placer, QEMUFile *f, RAMBlock *block, b
         return false;
     }
     if (!mapped_read_block(f, block, ignored, &layout, &map, errp) ||
-        (map && (!read_pages(p, block, map, layout.pages_offset, errp) ||
+        (map && (!get_pages(p, f, block, &map, layout.pages_offset, errp) ||
                  !qemu_file_seek(f, layout.pages_offset + block->used_length, errp)))) {
         g_prefix_error(errp, "RAM block '%s': ", block->idstr);
         return false;
@@ -153,6 +195,9 @@ static void mapped_cleanup(RamPlacer *placer)
     MappedPlacer *p = container_of(placer, MappedPlacer, base);
 
     page_io_free(p->io);
+    if (p->lazy) {
+        ram_lazy_prefetch(p->lazy, p->config.threads);
+    }
     p->memory->ops->cleanup(p->memory);
     g_free(p);
 }
@@ -173,5 +218,8 @@ RamPlacer *ram_placer_mapped_new(const MappedConfig *config, RAMList *list)
     p->base.ops = &mapped_ops;
     p->config = *config;
     p->memory = ram_placer_direct_new(list);
+    RAMBLOCK_FOREACH_MIGRATABLE (block, list) {
+        p->blocks++;
+    }
     return &p->base;
 }

@@ -90,8 +90,8 @@ static SavedBlock *saved_block(MappedSink *s, const RAMBlock *block)
     g_assert_not_reached(); /* every block that is sent was listed */
 }
 
-static bool mapped_send_run(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first,
-                            uint64_t count, GError **errp)
+static bool mapped_send_bytes(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first,
+                              uint64_t count, const uint8_t *host, GError **errp)
 {
     MappedSink *s = container_of(sink, MappedSink, base);
     SavedBlock *sb = saved_block(s, block);
@@ -100,8 +100,14 @@ static bool mapped_send_run(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_
     bitmap_set(sb->map, first, count);
     qemu_file_account(f, bytes);
     stat_add(&s->counters->file_bytes, bytes);
-    return page_io_queue(s->io, block->host + offset, bytes, sb->layout.pages_offset + offset,
-                         errp);
+    return page_io_queue(s->io, (uint8_t *)host, bytes, sb->layout.pages_offset + offset, errp);
+}
+
+static bool mapped_send_run(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first,
+                            uint64_t count, GError **errp)
+{
+    return mapped_send_bytes(sink, f, block, first, count,
+                             block->host + (first << TARGET_PAGE_BITS), errp);
 }
 
 static bool mapped_send_zero_run(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first,
@@ -159,6 +165,7 @@ static const RamSinkOps mapped_ops = {
     .list_block = mapped_list_block,
     .setup = mapped_setup,
     .send_run = mapped_send_run,
+    .send_bytes = mapped_send_bytes,
     .send_zero_run = mapped_send_zero_run,
     .end_round = mapped_end_round,
     .cleanup = mapped_cleanup,

@@ -7,6 +7,7 @@
 #define GODWIT_MIGRATION_RAM_MAPPED_H
 
 #include "migration/ram-sink.h"
+#include "migration/ram/lazy.h"
 #include "migration/stats.h"
 #include "migration/wire/mapped.h"
 
@@ -15,6 +16,9 @@ typedef struct {
     /* For direct-io: another descriptor of the file behind @main, past the page cache. NULL: use
      * @main. Called once; big lock as in list_block. */
     QIOChannel *(*open_direct)(void *opaque, QIOChannel *main, GError **errp);
+    /* For a lazy restore: memory of up to @blocks blocks that comes from @pages when it is touched;
+     * somebody else frees it. NULL: everything is read at once. Incoming thread. */
+    RamLazy *(*lazy)(void *opaque, QIOChannel *pages, unsigned blocks, GError **errp);
     void *opaque;
 } MappedConfig;
 

@@ -38,6 +38,8 @@ typedef struct {
     void (*options)(void *opaque, RamOptions *out);
     /* Counters this migration adds to; zeroed by whoever starts it. Any thread. */
     MigrationCounters *(*counters)(void *opaque);
+    /* Is this a background snapshot? Asked in save_setup. */
+    bool (*background)(void *opaque);
     /* Migration thread; asked once per section, not per page. */
     RamPhase (*phase)(void *opaque);
     /* xbzrle-cache-size in bytes, which may change at any time. Migration thread, once per section.
@@ -62,6 +64,9 @@ typedef struct RamState RamState;
 RamState *ram_state_new(const RamEnv *env);
 /* Neither direction may be active. */
 void ram_state_free(RamState *rs);
+/* A background snapshot: memory as it is now is what is sent. Between save_setup and the first
+ * iteration; guest stopped, big lock. */
+bool ram_background_protect(RamState *rs, GError **errp);
 /* Put @rs into the registry as "ram", instance 0, version 4. @rs outlives the entry. */
 SaveStateEntry *ram_register(SaveStateList *list, RamState *rs);
 

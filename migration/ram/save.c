@@ -34,23 +34,23 @@ struct RamSave {
     bool last;      /* this section is END */
 };
 
-static bool put_block_list(RamSave *s, QEMUFile *f, GError **errp)
+bool ram_put_block_list(QEMUFile *f, RAMList *list, RamSink *sink, bool ignore_shared,
+                        GError **errp)
 {
-    const RamSinkOps *ops = s->sink->ops;
+    const RamSinkOps *ops = sink->ops;
     uint8_t buf[RAM_LIST_ENTRY_MAX];
     uint64_t total = 0;
 
-    RAMBLOCK_FOREACH_MIGRATABLE (block, s->list) {
+    RAMBLOCK_FOREACH_MIGRATABLE (block, list) {
         total += block->used_length;
     }
     qemu_put_be64(f, total | RAM_FLAG_MEM_SIZE);
-    RAMBLOCK_FOREACH_MIGRATABLE (block, s->list) {
-        qemu_put_buffer(f, buf,
-                        ram_put_list_entry(buf, block->idstr, block->used_length,
-                                           s->options.ignore_shared, block->gpa));
+    RAMBLOCK_FOREACH_MIGRATABLE (block, list) {
+        qemu_put_buffer(
+            f, buf,
+            ram_put_list_entry(buf, block->idstr, block->used_length, ignore_shared, block->gpa));
         if (ops->list_block &&
-            !ops->list_block(s->sink, f, block, ram_block_ignored(block, s->options.ignore_shared),
-                             errp)) {
+            !ops->list_block(sink, f, block, ram_block_ignored(block, ignore_shared), errp)) {
             g_prefix_error(errp, "RAM block '%s': ", block->idstr);
             return false;
         }
@@ -109,7 +109,8 @@ bool ram_save_setup(QEMUFile *f, void *opaque, GError **errp)
     }
     stat_set(&s->counters->ram_total, s->dirty.total_bytes);
     sync_pass(rs);
-    if (!put_block_list(s, f, errp) || !s->sink->ops->setup(s->sink, f, errp)) {
+    if (!ram_put_block_list(f, s->list, s->sink, s->options.ignore_shared, errp) ||
+        !s->sink->ops->setup(s->sink, f, errp)) {
         return false;
     }
     qemu_put_be64(f, RAM_FLAG_EOS);

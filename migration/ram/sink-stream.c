@@ -60,11 +60,10 @@ static bool stream_setup(RamSink *sink, QEMUFile *f, GError **errp)
     return true;
 }
 
-static bool stream_send_run(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first,
-                            uint64_t count, GError **errp)
+static bool stream_send_bytes(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first,
+                              uint64_t count, const uint8_t *host, GError **errp)
 {
     StreamSink *s = container_of(sink, StreamSink, base);
-    const uint8_t *host = block->host + (first << TARGET_PAGE_BITS);
     uint64_t word = (first << TARGET_PAGE_BITS) | RAM_FLAG_PAGE | RAM_FLAG_CONTINUE;
 
     put_zero_run(s, f);
@@ -79,6 +78,13 @@ static bool stream_send_run(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_
         qemu_put_buffer_ref(f, host + (i << TARGET_PAGE_BITS), TARGET_PAGE_SIZE);
     }
     return qemu_file_check(f, errp);
+}
+
+static bool stream_send_run(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first,
+                            uint64_t count, GError **errp)
+{
+    return stream_send_bytes(sink, f, block, first, count,
+                             block->host + (first << TARGET_PAGE_BITS), errp);
 }
 
 static bool stream_send_zero_run(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first,
@@ -145,6 +151,7 @@ static const RamSinkOps stream_ops = {
     .name = "stream",
     .setup = stream_setup,
     .send_run = stream_send_run,
+    .send_bytes = stream_send_bytes,
     .send_zero_run = stream_send_zero_run,
     .send_patches = stream_send_patches,
     .end_round = stream_end_round,

@@ -7,11 +7,13 @@
 
 typedef struct RamSave RamSave;
 typedef struct RamLoad RamLoad;
+typedef struct RamBackground RamBackground;
 
 struct RamState {
     RamEnv env;
-    RamSave *save; /* from save_setup to save_cleanup */
-    RamLoad *load; /* from load_setup to load_cleanup */
+    RamSave *save;             /* from save_setup to save_cleanup */
+    RamLoad *load;             /* from load_setup to load_cleanup */
+    RamBackground *background; /* in place of save, for a background snapshot */
 };
 
 /* The callbacks of SaveVMHandlers; opaque = RamState. */
@@ -23,5 +25,14 @@ void ram_save_cleanup(void *opaque);
 bool ram_load_setup(QEMUFile *f, void *opaque, GError **errp);
 bool ram_load_state(QEMUFile *f, void *opaque, int version_id, GError **errp);
 void ram_load_cleanup(void *opaque);
+
+/* The list of all blocks that @list has, with whatever @sink adds to their entries. */
+bool ram_put_block_list(QEMUFile *f, RAMList *list, RamSink *sink, bool ignore_shared,
+                        GError **errp);
+
+/* ---- background.c: the same callbacks for a background snapshot ---- */
+bool ram_background_setup(QEMUFile *f, RamState *rs, GError **errp);
+IterateResult ram_background_iterate(QEMUFile *f, RamState *rs, GError **errp);
+void ram_background_cleanup(RamState *rs);
 
 #endif

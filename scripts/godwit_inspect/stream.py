@@ -255,7 +255,11 @@ class Walk:
         self.cursor.pos = end
 
     def _end(self) -> None:
+        whole = any(section.name == "globalstate" for section in self.report.sections)
         for section in self.open.values():
+            if whole:
+                self.report.notes.append(f"section '{section.name}' has no end: a background snapshot")
+                continue
             raise Damage(self.cursor.pos - 1, f"end of stream, but section '{section.name}' is open")
         mark = self.cursor.pos
         if self.cursor.left() == 0:

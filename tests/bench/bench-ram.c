@@ -50,6 +50,11 @@ static void note_pass(void *opaque, uint64_t dirty_bytes)
 {
 }
 
+static bool not_background(void *opaque)
+{
+    return false;
+}
+
 static RamSink *get_sink(void *opaque, GError **errp)
 {
     return ram_sink_stream_new();
@@ -71,6 +76,7 @@ static RamState *side_new(Side *s, uint64_t size)
         .list = get_list,
         .options = get_options,
         .counters = get_counters,
+        .background = not_background,
         .phase = get_phase,
         .xbzrle_cache_size = get_xbzrle_cache_size,
         .note_pass = note_pass,

@@ -49,6 +49,11 @@ static inline void side_note_pass(void *opaque, uint64_t dirty_bytes)
     ((RamSide *)opaque)->pass_bytes = dirty_bytes;
 }
 
+static inline bool side_background(void *opaque)
+{
+    return false;
+}
+
 static inline RamSink *side_sink(void *opaque, GError **errp)
 {
     RamSide *s = opaque;
@@ -78,6 +83,7 @@ static inline void side_init_with(RamSide *s,
         .list = side_list,
         .options = side_options,
         .counters = side_counters,
+        .background = side_background,
         .phase = side_phase,
         .xbzrle_cache_size = side_xbzrle_cache_size,
         .note_pass = side_note_pass,
