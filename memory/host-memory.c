@@ -27,6 +27,13 @@ uint64_t host_memory_fd_page_size(int fd)
     return system_page_size();
 }
 
+bool host_memory_fd_is_memory(int fd)
+{
+    struct statfs fs;
+
+    return fstatfs(fd, &fs) == 0 && (fs.f_type == HUGETLBFS_MAGIC || fs.f_type == TMPFS_MAGIC);
+}
+
 void *host_memory_map(const HostMemoryRequest *req, GError **errp)
 {
     uint64_t guard = system_page_size();

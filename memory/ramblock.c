@@ -213,6 +213,25 @@ void ram_block_populate(RAMBlock *block, ram_addr_t offset, uint64_t len)
     }
 }
 
+bool ram_block_can_discard(const RAMBlock *block, GError **errp)
+{
+    if (block->fd >= 0 && !host_memory_fd_is_memory(block->fd)) {
+        error_setg(errp,
+                   "RAM block '%s' is a file on disk: Host backend files need to be TMPFS or "
+                   "HUGETLBFS only",
+                   block->idstr);
+        return false;
+    }
+    return true;
+}
+
+/* Holes in the file behind the block. */
+static int punch_hole(RAMBlock *block, ram_addr_t offset, uint64_t len)
+{
+    return fallocate(block->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                     block->fd_offset + offset, len);
+}
+
 bool ram_block_discard(RAMBlock *block, ram_addr_t offset, uint64_t len, GError **errp)
 {
     int rc;
@@ -226,23 +245,32 @@ bool ram_block_discard(RAMBlock *block, ram_addr_t offset, uint64_t len, GError 
     if (len == 0) {
         return true;
     }
-    if (!(block->flags & RAM_SHARED)) {
-        if (block->fd >= 0) {
+    if (block->fd >= 0 && !(block->flags & RAM_SHARED)) {
+        if (!host_memory_fd_is_memory(block->fd)) {
             error_setg(errp,
                        "RAM block '%s' is a private mapping of a file: it cannot be discarded",
                        block->idstr);
             return false;
         }
+        /* Our own copies first, or the kernel has to look for them. */
         rc = madvise(block->host + offset, len, MADV_DONTNEED);
+        rc = rc ? rc : punch_hole(block, offset, len);
     } else if (block->fd >= 0) {
-        rc = fallocate(block->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                       block->fd_offset + offset, len);
+        rc = punch_hole(block, offset, len);
     } else {
-        rc = madvise(block->host + offset, len, MADV_REMOVE);
+        rc = madvise(block->host + offset, len,
+                     block->flags & RAM_SHARED ? MADV_REMOVE : MADV_DONTNEED);
     }
     if (rc != 0) {
         error_setg_errno(errp, errno, "cannot discard memory of RAM block '%s'", block->idstr);
         return false;
     }
     return true;
+}
+
+void ram_block_allow_huge_pages(RAMBlock *block, bool allow)
+{
+    if (block->page_size == TARGET_PAGE_SIZE && block->max_length >= 2 * MiB) {
+        madvise(block->host, block->max_length, allow ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    }
 }

@@ -10,43 +10,12 @@
  * loaded, and gives the guest away by its commit. Then, in this order: tell the source (without a
  * commit a failure here still leaves it the guest), take the images, run.
  */
-#include "migration/incoming.h"
-#include "migration/channels.h"
-#include "migration/loadvm.h"
-#include "migration/return-path.h"
+#include "migration/incoming-state.h"
 #include "qapi-events-migration.h"
 #include "util/lock.h"
 #include "util/log.h"
 
 LOG_CATEGORY(migration_incoming)
-
-struct MigrationIncomingState {
-    Migration *m;
-    MigrationHost *host;
-    int status; /* atomic, MigrationStatus */
-
-    /* Main thread. */
-    MigrationTransport *transport; /* from listening on */
-    TransportListener *listener;
-    IncomingChannels *channels; /* while listening */
-    GPtrArray *addresses;       /* of SocketAddress, while listening */
-    bool exit_on_error;
-    GThread *thread;
-    GSource *finish; /* the scheduled end */
-    bool finished;
-    bool exiting; /* the process ends: a load cut short is no news */
-
-    QEMUFile *file; /* main thread, before and after the incoming thread runs */
-
-    /* Incoming thread. */
-    ReturnPathWriter *return_path;
-    bool two_step;  /* the source wants to be asked: */
-    bool loaded;    /* we have, */
-    bool committed; /* and it has let go of the guest */
-
-    GMutex lock; /* protects error */
-    GError *error;
-};
 
 MigrationStatus incoming_status(const MigrationIncomingState *mis)
 {
@@ -58,9 +27,7 @@ static uint64_t received(MigrationIncomingState *mis)
     return mis->file ? qemu_file_offset(mis->file) : 0;
 }
 
-/* One thread at a time owns the status: main until the incoming thread starts, and again after it.
- */
-static void set_status(MigrationIncomingState *mis, MigrationStatus status)
+void incoming_set_status(MigrationIncomingState *mis, MigrationStatus status)
 {
     __atomic_store_n(&mis->status, status, __ATOMIC_RELEASE);
     trace(migration_incoming, "destination %s", MigrationStatus_str(status));
@@ -73,7 +40,7 @@ static void set_status(MigrationIncomingState *mis, MigrationStatus status)
     }
 }
 
-static void fail(MigrationIncomingState *mis, GError *err)
+void incoming_fail(MigrationIncomingState *mis, GError *err)
 {
     recorder_error(mis->m->destination_record, err->message);
     g_mutex_lock(&mis->lock);
@@ -85,8 +52,7 @@ static void fail(MigrationIncomingState *mis, GError *err)
     g_mutex_unlock(&mis->lock);
 }
 
-/* Nothing has failed, on whatever channel. */
-static bool may_go_on(MigrationIncomingState *mis, GError **errp)
+bool incoming_may_go_on(MigrationIncomingState *mis, GError **errp)
 {
     GError *err;
 
@@ -170,7 +136,7 @@ static bool await_commit(MigrationIncomingState *mis, const LoadContext *c, GErr
     if (!mis->two_step) {
         return true;
     }
-    mis->loaded = may_go_on(mis, errp) && return_path_loaded(mis->return_path, errp);
+    mis->loaded = incoming_may_go_on(mis, errp) && return_path_loaded(mis->return_path, errp);
     while (mis->loaded && !mis->committed) {
         if (!loadvm_command(c, errp)) {
             g_prefix_error(errp, "The source kept its guest: ");
@@ -191,7 +157,7 @@ static RunState final_runstate(MigrationIncomingState *mis)
     return mis->host->ops->autostart(mis->host) ? RUN_STATE_RUNNING : RUN_STATE_PAUSED;
 }
 
-static RunState activate_images(MigrationIncomingState *mis, RunState state)
+RunState incoming_activate_images(MigrationIncomingState *mis, RunState state)
 {
     GError *err = NULL;
 
@@ -208,13 +174,24 @@ static RunState activate_images(MigrationIncomingState *mis, RunState state)
     return state;
 }
 
+void incoming_start_guest(MigrationIncomingState *mis, RunState state)
+{
+    if (state == RUN_STATE_RUNNING) {
+        mis->host->ops->vm_start(mis->host);
+    } else {
+        mis->host->ops->set_runstate(mis->host, state);
+    }
+    if (mis->host->ops->announce_self) {
+        mis->host->ops->announce_self(mis->host);
+    }
+}
+
 static bool take_guest(MigrationIncomingState *mis, GError **errp)
 {
     int64_t start = g_get_monotonic_time();
-    RunState state;
 
     BQL_LOCK_GUARD();
-    if (!may_go_on(mis, errp)) {
+    if (!incoming_may_go_on(mis, errp)) {
         return false;
     }
     /* Once the source has let go nobody else would run it, whether it hears us or not. */
@@ -222,18 +199,10 @@ static bool take_guest(MigrationIncomingState *mis, GError **errp)
         !mis->committed) {
         return false;
     }
-    state = activate_images(mis, final_runstate(mis));
-    if (state == RUN_STATE_RUNNING) {
-        mis->host->ops->vm_start(mis->host);
-    } else {
-        mis->host->ops->set_runstate(mis->host, state);
-    }
+    incoming_start_guest(mis, incoming_activate_images(mis, final_runstate(mis)));
     recorder_switchover(mis->m->destination_record, "guest taken over", received(mis),
                         g_get_monotonic_time() - start);
-    if (mis->host->ops->announce_self) {
-        mis->host->ops->announce_self(mis->host);
-    }
-    set_status(mis, MIGRATION_STATUS_COMPLETED);
+    incoming_set_status(mis, MIGRATION_STATUS_COMPLETED);
     return true;
 }
 
@@ -247,34 +216,65 @@ static void schedule_finish(MigrationIncomingState *mis)
     g_source_attach(mis->finish, NULL);
 }
 
+/* Everything was read; in postcopy the guest has been ours for long. */
+static bool take_over(MigrationIncomingState *mis, const LoadContext *c, GError **errp)
+{
+    bool suppressed = mis->host->ops->suppress_vmdesc && mis->host->ops->suppress_vmdesc(mis->host);
+
+    if (postcopy_incoming_is_running(mis)) {
+        postcopy_incoming_complete(mis);
+        return true;
+    }
+    if (!await_commit(mis, c, errp) || !take_guest(mis, errp)) {
+        return false;
+    }
+    if (!suppressed) {
+        loadvm_trailer(c);
+    }
+    return true;
+}
+
+/* To the end of the stream, over as many channels as that takes. */
+static bool load_items(MigrationIncomingState *mis, LoadContext *c, GError **errp)
+{
+    GError *err = NULL;
+
+    while (!loadvm_items(c, &err)) {
+        if (!postcopy_incoming_pause(mis, err)) {
+            g_propagate_error(errp, err);
+            return false;
+        }
+        err = NULL;
+        c->f = mis->file;
+    }
+    return true;
+}
+
 static gpointer incoming_thread(gpointer opaque)
 {
     MigrationIncomingState *mis = opaque;
-    bool suppressed = mis->host->ops->suppress_vmdesc && mis->host->ops->suppress_vmdesc(mis->host);
     LoadContext c = {
         .m = mis->m,
         .f = mis->file,
         .open_return_path = source_opens_return_path,
         .ping = source_pings,
         .awaits_answer = source_awaits_answer,
+        .postcopy = postcopy_incoming_command,
+        .eof = postcopy_incoming_eof,
         .opaque = mis,
     };
     GError *err = NULL;
 
-    if (loadvm_begin(&c, &err) && loadvm_items(&c, &err) && await_commit(mis, &c, &err) &&
-        take_guest(mis, &err)) {
-        if (!suppressed) {
-            loadvm_trailer(&c);
-        }
-    } else {
+    if (!loadvm_begin(&c, &err) || !load_items(mis, &c, &err) || !take_over(mis, &c, &err)) {
         g_autofree char *reason = NULL;
 
-        fail(mis, err);
+        incoming_fail(mis, err);
         reason = first_error(mis);
         if (mis->return_path) {
             return_path_refuse(mis->return_path, reason);
         }
     }
+    postcopy_incoming_cleanup(mis);
     schedule_finish(mis);
     return NULL;
 }
@@ -301,7 +301,7 @@ static void incoming_finish(MigrationIncomingState *mis)
     stop_listening(mis);
     return_path_writer_free(g_steal_pointer(&mis->return_path));
     if (mis->error) {
-        set_status(mis, MIGRATION_STATUS_FAILED);
+        incoming_set_status(mis, MIGRATION_STATUS_FAILED);
     }
     qemu_fclose(g_steal_pointer(&mis->file), NULL);
     loadvm_cleanup(mis->m);
@@ -321,7 +321,10 @@ static gboolean finish_in_main_loop(gpointer opaque)
 
 void incoming_shutdown(MigrationIncomingState *mis)
 {
+    g_mutex_lock(&mis->lock);
     mis->exiting = true;
+    g_cond_broadcast(&mis->wake);
+    g_mutex_unlock(&mis->lock);
     stop_listening(mis);
     if (mis->thread) {
         qemu_file_shutdown(mis->file);
@@ -349,7 +352,7 @@ static void channels_failed(GError *err, void *opaque)
         g_error_free(err); /* too late to matter */
         return;
     }
-    fail(mis, err);
+    incoming_fail(mis, err);
     if (mis->thread) {
         /* Only its reading ends: the source shall still hear why. */
         io_channel_shutdown(qemu_file_channel(mis->file), IO_SHUTDOWN_READ);
@@ -397,10 +400,10 @@ void incoming_run_on(MigrationIncomingState *mis, QIOChannel *ioc)
     io_channel_set_blocking(ioc, true, NULL);
     io_channel_set_delay(ioc, false);
     mis->file = qemu_file_new_input(ioc);
-    set_status(mis, MIGRATION_STATUS_ACTIVE);
+    incoming_set_status(mis, MIGRATION_STATUS_ACTIVE);
     mis->thread = g_thread_try_new("incoming", incoming_thread, mis, &err);
     if (!mis->thread) {
-        fail(mis, err);
+        incoming_fail(mis, err);
         schedule_finish(mis);
     }
 }
@@ -424,7 +427,22 @@ bool incoming_listen(MigrationIncomingState *mis, const MigrationTransport *t, b
     mis->channels = expect_channels(mis);
     mis->addresses = transport_listener_addresses(mis->listener);
     recorder_note(mis->m->destination_record, transport_name(t));
-    set_status(mis, MIGRATION_STATUS_SETUP);
+    incoming_set_status(mis, MIGRATION_STATUS_SETUP);
+    return true;
+}
+
+bool incoming_replace_listener(MigrationIncomingState *mis, const MigrationTransport *t,
+                               const TransportAcceptor *acceptor, GError **errp)
+{
+    stop_listening(mis); /* first: the address may be the same */
+    mis->listener = transport_listen(t, mis->host, 1, acceptor, errp);
+    if (!mis->listener) {
+        return false;
+    }
+    mis->addresses = transport_listener_addresses(mis->listener);
+    recorder_note(mis->m->destination_record, transport_name(t));
+    /* Management waits for this one, although the status stays. */
+    qapi_event_send_migration(&mis->host->events, MIGRATION_STATUS_SETUP);
     return true;
 }
 
@@ -455,8 +473,8 @@ void incoming_fill_info(MigrationIncomingState *mis, MigrationInfo *info)
         }
     }
     g_mutex_lock(&mis->lock);
-    if (mis->error) {
-        info->error_desc = g_strdup(mis->error->message);
+    if (mis->error || mis->postcopy.pause_reason) {
+        info->error_desc = g_strdup((mis->error ?: mis->postcopy.pause_reason)->message);
     }
     g_mutex_unlock(&mis->lock);
 }
@@ -470,6 +488,7 @@ MigrationIncomingState *incoming_new(Migration *m)
     mis->status = MIGRATION_STATUS_NONE;
     mis->finish = g_idle_source_new();
     g_mutex_init(&mis->lock);
+    g_cond_init(&mis->wake);
     return mis;
 }
 
@@ -480,6 +499,7 @@ void incoming_free(MigrationIncomingState *mis)
         g_source_unref(mis->finish);
         transport_free(mis->transport);
         g_clear_error(&mis->error);
+        g_cond_clear(&mis->wake);
         g_mutex_clear(&mis->lock);
         g_free(mis);
     }

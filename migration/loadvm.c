@@ -207,9 +207,11 @@ static bool load_named(const LoadContext *c, const StreamItem *item, uint64_t of
                    item->idstr, item->instance_id, offset, item->version_id, se->version_id);
         return false;
     }
-    se->remote_id = item->section_id;
+    if (se->ops) {
+        se->remote_id = item->section_id;
+        se->load_open = item->type == STREAM_SECTION_START;
+    }
     se->remote_version = item->version_id;
-    se->load_open = se->ops && item->type == STREAM_SECTION_START;
     return load_section(c, se, item->section_id, offset, errp);
 }
 
@@ -266,8 +268,17 @@ static bool end_is_credible(const LoadContext *c, uint64_t offset, GError **errp
 
 /* ---- commands ---- */
 
-static bool obey(const LoadContext *c, const StreamItem *item, GError **errp)
+static bool obey_postcopy(const LoadContext *c, const StreamItem *item, bool *leave, GError **errp)
 {
+    g_autofree uint8_t *args = g_malloc(item->command_len + 1);
+
+    return (qemu_get_buffer(c->f, args, item->command_len) || qemu_file_check(c->f, errp)) &&
+           c->postcopy(c, item->command, args, item->command_len, leave, c->opaque, errp);
+}
+
+static bool obey(const LoadContext *c, const StreamItem *item, bool *leave, GError **errp)
+{
+    *leave = false;
     if (!stream_command_check(item->command, item->command_len, errp)) {
         return false;
     }
@@ -279,14 +290,18 @@ static bool obey(const LoadContext *c, const StreamItem *item, GError **errp)
 
         return qemu_file_check(c->f, errp) && c->ping(c->opaque, cookie, errp);
     }
+    if (item->command >= STREAM_CMD_POSTCOPY_ADVISE && item->command <= STREAM_CMD_RECV_BITMAP &&
+        item->command != STREAM_CMD_ENABLE_COLO && c->postcopy) {
+        return obey_postcopy(c, item, leave, errp);
+    }
     error_setg(errp, "Command '%s' is not supported here", stream_command_name(item->command));
     return false;
 }
 
-static bool load_command(const LoadContext *c, const StreamItem *item, uint64_t offset,
+static bool load_command(const LoadContext *c, const StreamItem *item, uint64_t offset, bool *leave,
                          GError **errp)
 {
-    if (!obey(c, item, errp)) {
+    if (!obey(c, item, leave, errp)) {
         g_prefix_error(errp, "At offset %" PRIu64 ": ", offset);
         return false;
     }
@@ -297,6 +312,7 @@ bool loadvm_command(const LoadContext *c, GError **errp)
 {
     uint64_t offset = qemu_file_offset(c->f);
     StreamItem item;
+    bool leave;
 
     if (!read_item(c->f, &item, errp)) {
         return false;
@@ -306,7 +322,7 @@ bool loadvm_command(const LoadContext *c, GError **errp)
                    stream_item_name(item.type), offset);
         return false;
     }
-    return load_command(c, &item, offset, errp);
+    return load_command(c, &item, offset, &leave, errp);
 }
 
 /* ---- the loop ---- */
@@ -344,7 +360,7 @@ bool loadvm_items(const LoadContext *c, GError **errp)
         uint64_t offset = qemu_file_offset(c->f);
         int64_t start = g_get_monotonic_time();
         StreamItem item;
-        bool ok;
+        bool ok, leave = false;
 
         if (!read_item(c->f, &item, errp)) {
             return false;
@@ -352,7 +368,7 @@ bool loadvm_items(const LoadContext *c, GError **errp)
         switch (item.type) {
         case STREAM_EOF:
             note_pace(c, &pace, start, 1); /* what the last window has seen so far */
-            return end_is_credible(c, offset, errp);
+            return (!c->eof || c->eof(c->opaque, errp)) && end_is_credible(c, offset, errp);
         case STREAM_SECTION_START:
         case STREAM_SECTION_FULL:
             ok = load_named(c, &item, offset, errp);
@@ -362,7 +378,7 @@ bool loadvm_items(const LoadContext *c, GError **errp)
             ok = load_continued(c, &item, offset, errp);
             break;
         case STREAM_COMMAND:
-            ok = load_command(c, &item, offset, errp);
+            ok = load_command(c, &item, offset, &leave, errp);
             break;
         default:
             error_setg(errp, "Misplaced item type 0x%02x (%s) at offset %" PRIu64, item.type,
@@ -370,8 +386,8 @@ bool loadvm_items(const LoadContext *c, GError **errp)
             ok = false;
             break;
         }
-        if (!ok) {
-            return false;
+        if (!ok || leave) {
+            return ok;
         }
         note_pace(c, &pace, start, SAMPLE_US);
     }

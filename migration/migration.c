@@ -11,6 +11,7 @@
  */
 #include "migration/outgoing.h"
 #include "migration/configuration.h"
+#include "migration/wire/postcopy.h"
 #include "util/lock.h"
 #include "util/log.h"
 
@@ -23,7 +24,7 @@ uint64_t outgoing_bytes(const MigrationState *s)
     const MigrationCounters *c = &s->m->counters;
 
     return s->file ? qemu_file_transferred(s->file) + stat_get(&c->multifd_bytes) +
-                         stat_get(&c->file_bytes)
+                         stat_get(&c->file_bytes) + stat_get(&s->retired_bytes)
                    : stat_get(&c->channel_bytes);
 }
 
@@ -48,6 +49,11 @@ bool outgoing_is_running(const MigrationState *s)
     case MIGRATION_STATUS_ACTIVE:
     case MIGRATION_STATUS_PRE_SWITCHOVER:
     case MIGRATION_STATUS_DEVICE:
+    case MIGRATION_STATUS_POSTCOPY_DEVICE:
+    case MIGRATION_STATUS_POSTCOPY_ACTIVE:
+    case MIGRATION_STATUS_POSTCOPY_PAUSED:
+    case MIGRATION_STATUS_POSTCOPY_RECOVER_SETUP:
+    case MIGRATION_STATUS_POSTCOPY_RECOVER:
     case MIGRATION_STATUS_CANCELLING:
     case MIGRATION_STATUS_FAILING:
         return true;
@@ -59,9 +65,18 @@ bool outgoing_is_running(const MigrationState *s)
 /* From any state that is still at work. False: it had ended, or somebody else was first. */
 static bool leave_work(MigrationState *s, MigrationStatus to)
 {
-    static const MigrationStatus working[] = {MIGRATION_STATUS_SETUP, MIGRATION_STATUS_ACTIVE,
-                                              MIGRATION_STATUS_PRE_SWITCHOVER,
-                                              MIGRATION_STATUS_DEVICE};
+    static const MigrationStatus working[] = {
+        MIGRATION_STATUS_SETUP,
+        MIGRATION_STATUS_ACTIVE,
+        MIGRATION_STATUS_PRE_SWITCHOVER,
+        MIGRATION_STATUS_DEVICE,
+        MIGRATION_STATUS_POSTCOPY_DEVICE,
+        /* Only when the process ends. */
+        MIGRATION_STATUS_POSTCOPY_ACTIVE,
+        MIGRATION_STATUS_POSTCOPY_PAUSED,
+        MIGRATION_STATUS_POSTCOPY_RECOVER_SETUP,
+        MIGRATION_STATUS_POSTCOPY_RECOVER,
+    };
 
     for (;;) {
         MigrationStatus now = outgoing_status(s);
@@ -168,6 +183,8 @@ static void peer_pong(void *opaque, uint32_t cookie)
         s->pongs = cookie - STREAM_SETTLE;
         g_cond_broadcast(&s->wake);
         g_mutex_unlock(&s->lock);
+    } else {
+        postcopy_source_pong(s, cookie);
     }
 }
 
@@ -212,24 +229,18 @@ static void peer_done(void *opaque, ReturnPathVerdict verdict, GError *err, bool
 
 static const ReturnPathEvents return_path_events = {
     .pong = peer_pong,
+    .request = postcopy_source_request,
+    .bitmap = postcopy_source_bitmap,
+    .resume_ack = postcopy_source_resume_ack,
     .loaded = peer_loaded,
     .done = peer_done,
 };
-
-static void put_command(QEMUFile *f, StreamCommand command, const uint8_t *args, uint16_t len)
-{
-    StreamItem item = {.type = STREAM_COMMAND, .command = command, .command_len = len};
-    uint8_t bytes[STREAM_ITEM_MAX];
-
-    qemu_put_buffer(f, bytes, stream_encode_item(&item, bytes));
-    qemu_put_buffer(f, args, len);
-}
 
 void outgoing_put_ping(MigrationState *s, uint32_t cookie)
 {
     uint32_t be = GUINT32_TO_BE(cookie);
 
-    put_command(s->file, STREAM_CMD_PING, (uint8_t *)&be, sizeof(be));
+    savevm_put_command(s->file, STREAM_CMD_PING, &be, sizeof(be));
 }
 
 void outgoing_ping(MigrationState *s, uint32_t cookie)
@@ -238,25 +249,43 @@ void outgoing_ping(MigrationState *s, uint32_t cookie)
     qemu_fflush(s->file);
 }
 
-static bool open_return_path(MigrationState *s, GError **errp)
+bool outgoing_read_answers(MigrationState *s, GError **errp)
 {
     QIOChannel *ioc = qemu_file_channel(s->file);
 
     if (!io_channel_has_feature(ioc, IO_FEATURE_BIDIRECTIONAL)) {
         error_setg(errp,
-                   "Channel '%s' has no reverse direction: use a socket or turn the capability "
-                   "'return-path' off",
+                   "Channel '%s' has no reverse direction: use a socket or turn the capabilities "
+                   "'return-path' and 'postcopy-ram' off",
                    io_channel_name(ioc));
         return false;
     }
     s->return_path = return_path_reader_start(ioc, &return_path_events, s, errp);
-    if (!s->return_path) {
+    return s->return_path != NULL;
+}
+
+static bool open_return_path(MigrationState *s, GError **errp)
+{
+    if (!outgoing_read_answers(s, errp)) {
         return false;
     }
-    put_command(s->file, STREAM_CMD_OPEN_RETURN_PATH, NULL, 0);
+    savevm_put_command(s->file, STREAM_CMD_OPEN_RETURN_PATH, NULL, 0);
     outgoing_ping(s, 1);
     outgoing_ping(s, STREAM_HELLO);
     return true;
+}
+
+/* Tell the destination how memory would be sent. */
+static void advise_postcopy(MigrationState *s)
+{
+    PostcopyAdvise a = {.target_page = TARGET_PAGE_SIZE};
+    uint8_t args[POSTCOPY_ADVISE_BYTES];
+
+    RAMBLOCK_FOREACH_MIGRATABLE (block, s->host->ops->ram(s->host)) {
+        a.page_summary |= block->page_size;
+    }
+    postcopy_encode_advise(&a, args);
+    savevm_put_command(s->file, STREAM_CMD_POSTCOPY_ADVISE, args, sizeof(args));
 }
 
 /* ---- the migration thread ---- */
@@ -265,6 +294,7 @@ bool outgoing_begin_stream(MigrationState *s, GError **errp)
 {
     Migration *m = s->m;
     SaveContext c = migration_save_context(m, s->file);
+    bool postcopy = !s->snapshot && options_cap(&m->options, MIGRATION_CAPABILITY_POSTCOPY_RAM);
     uint8_t header[STREAM_HEADER_SIZE];
 
     stream_encode_header(header);
@@ -273,28 +303,37 @@ bool outgoing_begin_stream(MigrationState *s, GError **errp)
         !configuration_save(s->file, m, errp)) {
         return false;
     }
-    if (!s->snapshot && options_cap(&m->options, MIGRATION_CAPABILITY_RETURN_PATH) &&
+    if (!s->snapshot && (postcopy || options_cap(&m->options, MIGRATION_CAPABILITY_RETURN_PATH)) &&
         !open_return_path(s, errp)) {
         return false;
+    }
+    if (postcopy) {
+        advise_postcopy(s);
     }
     outgoing_await_hello(s); /* what it understands decides how memory is sent */
     BQL_LOCK_GUARD();
     return savevm_setup(&c, errp);
 }
 
-/* Rate limit used up: sleep to the end of the window, or until something happens. */
-static void wait_for_window(MigrationState *s)
+/* Does the destination wait for a page? */
+static bool urgent(const MigrationState *s)
+{
+    return s->postcopy.push && postcopy_push_urgent(s->postcopy.push);
+}
+
+void outgoing_wait_for_window(MigrationState *s)
 {
     int64_t end = s->window.start_us + RATE_WINDOW_US;
 
     qemu_fflush(s->file); /* what is queued must not wait for the next MiB */
     g_mutex_lock(&s->lock);
-    while (!s->cancelled && !s->error && g_cond_wait_until(&s->wake, &s->lock, end)) {
+    while (!s->cancelled && !s->error && !urgent(s) && g_cond_wait_until(&s->wake, &s->lock, end)) {
     }
     g_mutex_unlock(&s->lock);
 }
 
-static bool iterate(MigrationState *s, GError **errp)
+/* Until the rest may be sent with the guest stopped, or its memory behind it. */
+static bool iterate(MigrationState *s, bool *to_postcopy, GError **errp)
 {
     SaveContext c = migration_save_context(s->m, s->file);
 
@@ -306,6 +345,10 @@ static bool iterate(MigrationState *s, GError **errp)
             if (switchover_due(s)) {
                 return true;
             }
+            if (postcopy_source_due(s)) {
+                *to_postcopy = true;
+                return true;
+            }
             if (savevm_iterate(&c, errp) == ITERATE_ERROR) {
                 return false;
             }
@@ -314,7 +357,7 @@ static bool iterate(MigrationState *s, GError **errp)
                            qemu_file_transferred(s->file));
             return false;
         } else {
-            wait_for_window(s);
+            outgoing_wait_for_window(s);
         }
         stats_update(s);
     }
@@ -322,6 +365,8 @@ static bool iterate(MigrationState *s, GError **errp)
 
 static bool migrate_guest(MigrationState *s, GError **errp)
 {
+    bool to_postcopy = false;
+
     if (!outgoing_begin_stream(s, errp)) {
         return false;
     }
@@ -330,7 +375,13 @@ static bool migrate_guest(MigrationState *s, GError **errp)
     }
     __atomic_store_n(&s->active_us, g_get_monotonic_time(), __ATOMIC_RELAXED);
     stats_start(s);
-    return s->background ? background_run(s, errp) : iterate(s, errp) && switchover_run(s, errp);
+    if (s->background) {
+        return background_run(s, errp);
+    }
+    if (!iterate(s, &to_postcopy, errp)) {
+        return false;
+    }
+    return to_postcopy ? postcopy_source_run(s, errp) : switchover_run(s, errp);
 }
 
 /* If the channel broke, the destination may just be saying why: its word is worth more than our
@@ -395,7 +446,7 @@ static void set_final_status(MigrationState *s)
 {
     g_autofree char *text = outgoing_error(s);
 
-    if (s->committed) {
+    if (s->committed && (!postcopy_source_switched(s) || s->postcopy.all_sent)) {
         /* From device; or from cancelling, if that came too late: the destination has the guest. */
         outgoing_set_status(s, outgoing_status(s), MIGRATION_STATUS_COMPLETED);
     } else if (!outgoing_set_status(s, MIGRATION_STATUS_CANCELLING, MIGRATION_STATUS_CANCELLED)) {

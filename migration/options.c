@@ -22,6 +22,9 @@ static const CapRow caps[MIGRATION_CAPABILITY__MAX] = {
     [MIGRATION_CAPABILITY_LATE_BLOCK_ACTIVATE] = {"x-late-block-activate"},
     [MIGRATION_CAPABILITY_VALIDATE_UUID] = {"x-validate-uuid"},
     [MIGRATION_CAPABILITY_X_IGNORE_SHARED] = {"x-ignore-shared"},
+    [MIGRATION_CAPABILITY_POSTCOPY_RAM] = {"x-postcopy-ram", .conflicts = CAP(X_IGNORE_SHARED) |
+                                                                          CAP(MAPPED_RAM) |
+                                                                          CAP(BACKGROUND_SNAPSHOT)},
     [MIGRATION_CAPABILITY_XBZRLE] = {"x-xbzrle"},
     [MIGRATION_CAPABILITY_COMPRESS] = {"x-compress"},
     [MIGRATION_CAPABILITY_BACKGROUND_SNAPSHOT] = {"x-background-snapshot",
@@ -47,6 +50,8 @@ static const ParamRow params[PARAM__MAX] = {
     [PARAM_ANNOUNCE_STEP] = {"announce-step", "announce-step", "ms", 1, 10000, 100},
     [PARAM_MAX_BANDWIDTH] = {"max-bandwidth", "x-max-bandwidth", "bytes/s", 0, UINT64_MAX,
                              128 * MiB},
+    [PARAM_MAX_POSTCOPY_BANDWIDTH] = {"max-postcopy-bandwidth", "max-postcopy-bandwidth", "bytes/s",
+                                      0, UINT64_MAX, 0},
     [PARAM_AVAIL_SWITCHOVER_BANDWIDTH] = {"avail-switchover-bandwidth",
                                           "avail-switchover-bandwidth", "bytes/s", 0, UINT64_MAX,
                                           0},

@@ -12,6 +12,7 @@
 #define GODWIT_MIGRATION_OUTGOING_H
 
 #include "migration/core.h"
+#include "migration/postcopy/source.h"
 #include "migration/return-path.h"
 #include "migration/transport/transport.h"
 
@@ -29,7 +30,8 @@ struct MigrationState {
     GSource *finish;               /* the scheduled end */
     bool exiting;                  /* the process ends: leave the guest stopped */
 
-    /* Set on the main thread before the others start, freed there after they have ended. */
+    /* Set on the main thread before the others start, freed there after they have ended; in between
+     * exchanged there while the migration thread is parked in a paused postcopy. */
     QEMUFile *file;
     ReturnPathReader *return_path;
 
@@ -60,6 +62,9 @@ struct MigrationState {
     uint64_t last_pending;
     uint32_t settle_pings;
     uint64_t settled_bytes; /* the destination has read this far, or was given the time to */
+
+    PostcopySource postcopy;
+    uint64_t retired_bytes; /* atomic: sent on channels that broke */
 
     /* Atomic; times in us of the monotonic clock, 0: not yet. */
     int64_t begin_us, active_us, stop_us, end_us;
@@ -113,6 +118,11 @@ void outgoing_put_ping(MigrationState *s, uint32_t cookie);
 /* PING, flushed; migration thread. */
 void outgoing_ping(MigrationState *s, uint32_t cookie);
 
+/* Hear the destination on the reverse direction of s->file; migration thread. */
+bool outgoing_read_answers(MigrationState *s, GError **errp);
+/* Rate limit used up: sleep to the end of the window, or until something happens. */
+void outgoing_wait_for_window(MigrationState *s);
+
 /* The stream up to the first PART; migration thread. */
 bool outgoing_begin_stream(MigrationState *s, GError **errp);
 
@@ -133,6 +143,19 @@ void switchover_put_end(QEMUFile *f, const VMDescWriter *desc);
 bool switchover_run(MigrationState *s, GError **errp);
 /* Whatever happened: the guest goes on here, or stays postmigrate. Takes the big lock. */
 void switchover_settle_guest(MigrationState *s);
+/* Bytes that can be sent within the downtime limit. */
+uint64_t switchover_budget(MigrationState *s);
+/* The steps of switchover_run(), for postcopy; big lock held. Stop the guest; */
+bool switchover_stop_guest(MigrationState *s, GError **errp);
+/* pause if that is wanted, then status device; */
+bool switchover_enter_device(MigrationState *s, GError **errp);
+bool switchover_release_images(MigrationState *s, GError **errp);
+/* set a member of @s, unless it is too late: cancelled or failed; */
+bool switchover_pass_point(MigrationState *s, bool *point, GError **errp);
+/* @what, for the error, to the channel; */
+bool switchover_flush_rest(MigrationState *s, const char *what, GError **errp);
+/* the destination owns the guest. */
+void switchover_commit(MigrationState *s);
 /* The rest of the stream, guest stopped: END and FULL sections, EOF, flush. Big lock held. */
 bool switchover_send_rest(MigrationState *s, VMDescWriter *desc, GError **errp);
 /* The description behind EOF. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The commands of qapi/migration.json (spec 70 sections 9-12). Main thread, big lock. */
 #include "migration/incoming.h"
+#include "migration/postcopy/incoming.h"
 #include "migration/outgoing.h"
 #include "migration/ram/guard.h"
 #include "qapi-commands-migration.h"
@@ -54,6 +55,10 @@ void qmp_migrate(QmpCall *call, const QmpArgs_migrate *args, GError **errp)
         return;
     }
     t = parse_address(m, args->uri, args->channels, errp);
+    if (t && args->has_resume && args->resume) {
+        postcopy_source_resume(m->outgoing, t, errp);
+        return;
+    }
     if (!t || !may_migrate(m, errp) || !migration_check_transport(m, t, errp) ||
         !savevm_prepare(m->savevm, errp)) {
         return;
@@ -65,7 +70,9 @@ void qmp_migrate_cancel(QmpCall *call, GError **errp)
 {
     Migration *m = call->opaque;
 
-    if (m->outgoing) {
+    if (m->outgoing && outgoing_is_running(m->outgoing) && postcopy_source_switched(m->outgoing)) {
+        error_setg(errp, "Postcopy migration in progress, cannot cancel.");
+    } else if (m->outgoing) {
         outgoing_cancel(m->outgoing);
     }
 }
@@ -79,6 +86,43 @@ void qmp_migrate_continue(QmpCall *call, const QmpArgs_migrate_continue *args, G
         error_setg(errp, "Migration not in expected state: %s", MigrationStatus_str(status));
     } else if (status == MIGRATION_STATUS_PRE_SWITCHOVER) {
         outgoing_continue(m->outgoing);
+    }
+}
+
+/* ---- postcopy ---- */
+
+void qmp_migrate_start_postcopy(QmpCall *call, GError **errp)
+{
+    Migration *m = call->opaque;
+
+    if (!options_cap(&m->options, MIGRATION_CAPABILITY_POSTCOPY_RAM)) {
+        error_setg(errp, "Enable postcopy with migrate_set_capability before the start of "
+                         "migration");
+    } else if (!m->outgoing) {
+        error_setg(errp, "Postcopy must be started after migration has been started");
+    } else {
+        postcopy_source_start(m->outgoing);
+    }
+}
+
+void qmp_migrate_pause(QmpCall *call, GError **errp)
+{
+    Migration *m = call->opaque;
+
+    if (!(m->outgoing && postcopy_source_interrupt(m->outgoing)) &&
+        !(m->incoming && postcopy_incoming_interrupt(m->incoming))) {
+        error_setg(errp, "migrate-pause is currently only supported during postcopy-active or "
+                         "postcopy-recover state");
+    }
+}
+
+void qmp_migrate_recover(QmpCall *call, const QmpArgs_migrate_recover *args, GError **errp)
+{
+    Migration *m = call->opaque;
+    g_autoptr(MigrationTransport) t = parse_address(m, args->uri, NULL, errp);
+
+    if (t) {
+        postcopy_incoming_recover(m->incoming, t, errp);
     }
 }
 
@@ -132,6 +176,22 @@ GPtrArray *qmp_x_query_migration_record(QmpCall *call, GError **errp)
 
 /* ---- capabilities and parameters ---- */
 
+/* A destination that cannot receive that way says so now, not when the guest is on its way. */
+static bool check_host(Migration *m, const GPtrArray *list, GError **errp)
+{
+    for (unsigned i = 0; i < list->len; i++) {
+        const MigrationCapabilityStatus *c = g_ptr_array_index(list, i);
+
+        if (c->capability == MIGRATION_CAPABILITY_POSTCOPY_RAM && c->state &&
+            !options_cap(&m->options, c->capability) && m->incoming &&
+            !postcopy_host_check(m->host->ops->ram(m->host), errp)) {
+            g_prefix_error(errp, "Postcopy is not supported: ");
+            return false;
+        }
+    }
+    return true;
+}
+
 void qmp_migrate_set_capabilities(QmpCall *call, const QmpArgs_migrate_set_capabilities *args,
                                   GError **errp)
 {
@@ -150,8 +210,10 @@ void qmp_migrate_set_capabilities(QmpCall *call, const QmpArgs_migrate_set_capab
             return;
         }
     }
-    options_set_caps(&m->options, args->capabilities,
-                     m->incoming && incoming_has_started(m->incoming), errp);
+    if (check_host(m, args->capabilities, errp)) {
+        options_set_caps(&m->options, args->capabilities,
+                         m->incoming && incoming_has_started(m->incoming), errp);
+    }
 }
 
 GPtrArray *qmp_query_migrate_capabilities(QmpCall *call, GError **errp)

@@ -9,7 +9,7 @@
 #ifndef GODWIT_MIGRATION_RETURN_PATH_H
 #define GODWIT_MIGRATION_RETURN_PATH_H
 
-#include "io/channel.h"
+#include "migration/qemu-file.h"
 #include "migration/wire/stream.h"
 
 /* ---- source ---- */
@@ -26,6 +26,13 @@ typedef struct {
     void (*pong)(void *opaque, uint32_t cookie);
     /* The destination waits for our commit. */
     void (*loaded)(void *opaque);
+    /* Postcopy; NULL: not expected. False and *errp: the message makes no sense, reading ends.
+     * @block NULL: the same as in the last request. */
+    bool (*request)(void *opaque, const char *block, uint64_t offset, uint64_t length,
+                    GError **errp);
+    /* RECV_BITMAP: what follows it is next in @f. */
+    bool (*bitmap)(void *opaque, const char *block, QEMUFile *f, GError **errp);
+    bool (*resume_ack)(void *opaque, uint32_t value, GError **errp);
     /* Nothing more will come. Unless accepted, @err (callee frees) says why; @explained: in the
      * destination's own words. Called exactly once. */
     void (*done)(void *opaque, ReturnPathVerdict verdict, GError *err, bool explained);
@@ -38,16 +45,37 @@ ReturnPathReader *return_path_reader_start(QIOChannel *ioc, const ReturnPathEven
 /* Wait for the end (shut the channel down first) and free. */
 void return_path_reader_join(ReturnPathReader *r);
 
-/* ---- destination; one thread ---- */
+/* ---- destination; any thread, whole messages ---- */
 
 typedef struct ReturnPathWriter ReturnPathWriter;
 
 ReturnPathWriter *return_path_writer_new(QIOChannel *ioc);
 void return_path_writer_free(ReturnPathWriter *w);
+/* The channel broke: nothing is sent until there is another. */
+void return_path_writer_detach(ReturnPathWriter *w);
+/* Go on on @ioc. Page requests stay shut until return_path_writer_open_requests(). */
+void return_path_writer_attach(ReturnPathWriter *w, QIOChannel *ioc);
+void return_path_writer_open_requests(ReturnPathWriter *w);
 /* PONG; a Godwit's hello is answered with our features. */
 bool return_path_pong(ReturnPathWriter *w, uint32_t cookie, GError **errp);
 /* "All is loaded: say that I may have the guest." */
 bool return_path_loaded(ReturnPathWriter *w, GError **errp);
+/* Pages somebody waits for: @length bytes at @offset of a block. */
+typedef struct {
+    const char *block;
+    uint64_t offset;
+    uint32_t length;
+} ReturnPathRequest;
+
+#define RETURN_PATH_BATCH 64
+/* At most RETURN_PATH_BATCH at once, in one go. Shut or without channel: nothing is sent, and that
+ * is no error. An error shuts the channel down, so that its reader notices. */
+bool return_path_request_pages(ReturnPathWriter *w, const ReturnPathRequest *requests, unsigned n,
+                               GError **errp);
+/* Which pages of @block are here: @bytes of @bitmap in wire order (spec 40 section 12). */
+bool return_path_send_bitmap(ReturnPathWriter *w, const char *block, const void *bitmap,
+                             uint64_t bytes, GError **errp);
+bool return_path_resume_ack(ReturnPathWriter *w, GError **errp);
 /* "The guest is mine." False: the source may not have heard it, do not run the guest. */
 bool return_path_accept(ReturnPathWriter *w, GError **errp);
 /* "I failed", with the reason if the source understands it. Best effort. */

@@ -17,6 +17,19 @@ static void put_item(QEMUFile *f, const StreamItem *item)
     qemu_put_buffer(f, bytes, stream_encode_item(item, bytes));
 }
 
+void savevm_put_command(QEMUFile *f, uint16_t command, const void *args, uint16_t len)
+{
+    put_item(f, &(StreamItem){.type = STREAM_COMMAND, .command = command, .command_len = len});
+    qemu_put_buffer(f, args, len);
+}
+
+static bool in_phase(const SaveContext *c, const SaveStateEntry *se)
+{
+    bool postcopy = se->ops->has_postcopy && se->ops->has_postcopy(se->opaque);
+
+    return c->phase == SAVE_PRECOPY || postcopy == (c->phase == SAVE_POSTCOPY);
+}
+
 static void begin_section(const SaveContext *c, const SaveStateEntry *se, StreamItemType type)
 {
     StreamItem item = {
@@ -100,11 +113,11 @@ IterateResult savevm_iterate(const SaveContext *c, GError **errp)
     {
         IterateResult one;
 
-        if (!savevm_is_live(se) || !se->ops->save_live_iterate ||
+        if (!savevm_is_live(se) || !se->ops->save_live_iterate || !in_phase(c, se) ||
             (se->ops->is_active_iterate && !se->ops->is_active_iterate(se->opaque))) {
             continue;
         }
-        if (qemu_file_rate_exceeded(c->f)) {
+        if (c->phase != SAVE_POSTCOPY && qemu_file_rate_exceeded(c->f)) {
             return qemu_file_check(c->f, errp) ? ITERATE_MORE : ITERATE_ERROR;
         }
         begin_section(c, se, STREAM_SECTION_PART);
@@ -138,7 +151,7 @@ bool savevm_complete_live(const SaveContext *c, GError **errp)
     {
         bool ok;
 
-        if (!savevm_is_live(se) || !se->ops->save_complete) {
+        if (!savevm_is_live(se) || !se->ops->save_complete || !in_phase(c, se)) {
             continue;
         }
         begin_section(c, se, STREAM_SECTION_END);

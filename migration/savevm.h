@@ -52,11 +52,21 @@ SaveStateEntry *savevm_find_remote(const SaveStateList *list, uint32_t remote_id
 const SaveStateEntry *savevm_unmigratable(const SaveStateList *list);
 
 /* ---- saving; migration thread ---- */
+typedef enum {
+    SAVE_PRECOPY,  /* all of them */
+    SAVE_SWITCH,   /* to postcopy: those that cannot go on after it */
+    SAVE_POSTCOPY, /* after it: those that can, beyond the rate limit if they are asked to */
+} SavePhase;
+
 typedef struct {
     QEMUFile *f;
     const SaveStateList *list;
-    bool footers; /* send-section-footer */
+    bool footers;    /* send-section-footer */
+    SavePhase phase; /* which live handlers iterate and complete */
 } SaveContext;
+
+/* A COMMAND item with @len bytes of arguments, into the file's buffer. */
+void savevm_put_command(QEMUFile *f, uint16_t command, const void *args, uint16_t len);
 
 /* Each returns false with *errp naming the section. */
 /* Main thread: may the migration begin? */
@@ -67,7 +77,7 @@ bool savevm_setup(const SaveContext *c, GError **errp);
  * ended it. */
 IterateResult savevm_iterate(const SaveContext *c, GError **errp);
 MigPendingData savevm_pending(const SaveStateList *list, bool exact);
-/* END sections; VM stopped, big lock held. */
+/* END sections; VM stopped, big lock held unless after the switch to postcopy. */
 bool savevm_complete_live(const SaveContext *c, GError **errp);
 /* FULL sections; VM stopped, big lock held. @desc may be NULL. */
 bool savevm_complete_devices(const SaveContext *c, VMDescWriter *desc, GError **errp);

@@ -43,7 +43,9 @@ static void begin_window(MigrationState *s, int64_t now)
 
 static void apply_rate_limit(MigrationState *s)
 {
-    uint64_t bandwidth = options_param(&s->m->options, PARAM_MAX_BANDWIDTH);
+    uint64_t bandwidth =
+        options_param(&s->m->options, postcopy_source_switched(s) ? PARAM_MAX_POSTCOPY_BANDWIDTH
+                                                                  : PARAM_MAX_BANDWIDTH);
 
     if (s->background) {
         bandwidth = 0; /* what the guest waits for shall not be slow */
@@ -216,6 +218,11 @@ void stats_fill_info(MigrationState *s, MigrationInfo *info)
     case MIGRATION_STATUS_CANCELLING:
     case MIGRATION_STATUS_PRE_SWITCHOVER:
     case MIGRATION_STATUS_DEVICE:
+    case MIGRATION_STATUS_POSTCOPY_DEVICE:
+    case MIGRATION_STATUS_POSTCOPY_ACTIVE:
+    case MIGRATION_STATUS_POSTCOPY_PAUSED:
+    case MIGRATION_STATUS_POSTCOPY_RECOVER_SETUP:
+    case MIGRATION_STATUS_POSTCOPY_RECOVER:
     case MIGRATION_STATUS_FAILING:
     case MIGRATION_STATUS_COMPLETED:
         fill_ram(s, info, status == MIGRATION_STATUS_COMPLETED);

@@ -20,7 +20,7 @@
 /* ---- when ---- */
 
 /* Bytes that can be sent within the downtime limit. */
-static uint64_t downtime_budget(MigrationState *s)
+uint64_t switchover_budget(MigrationState *s)
 {
     const MigrationOptions *o = &s->m->options;
     uint64_t bandwidth = options_param(o, PARAM_AVAIL_SWITCHOVER_BANDWIDTH);
@@ -113,7 +113,7 @@ static bool still_on_the_way(MigrationState *s)
 
 bool switchover_due(MigrationState *s)
 {
-    uint64_t budget = downtime_budget(s);
+    uint64_t budget = switchover_budget(s);
     uint64_t pending = pending_bytes(s, false);
 
     if (pending && pending >= budget) {
@@ -156,7 +156,7 @@ static bool pause_here(MigrationState *s, GError **errp)
     return !migration_interrupted(s, errp);
 }
 
-static bool enter_device(MigrationState *s, GError **errp)
+bool switchover_enter_device(MigrationState *s, GError **errp)
 {
     MigrationStatus from = MIGRATION_STATUS_ACTIVE;
 
@@ -180,7 +180,7 @@ static void note_step(MigrationState *s, const char *step, int64_t *since)
     *since = now;
 }
 
-static bool release_images(MigrationState *s, GError **errp)
+bool switchover_release_images(MigrationState *s, GError **errp)
 {
     if (s->snapshot) {
         return true;
@@ -194,7 +194,7 @@ static bool release_images(MigrationState *s, GError **errp)
 }
 
 /* Set one of the two unless it is too late; under one lock with note_cancel(). */
-static bool pass_point(MigrationState *s, bool *point, GError **errp)
+bool switchover_pass_point(MigrationState *s, bool *point, GError **errp)
 {
     bool passed;
 
@@ -204,7 +204,7 @@ static bool pass_point(MigrationState *s, bool *point, GError **errp)
     return passed || !migration_interrupted(s, errp);
 }
 
-static bool flush_rest(MigrationState *s, const char *what, GError **errp)
+bool switchover_flush_rest(MigrationState *s, const char *what, GError **errp)
 {
     if (qemu_fflush(s->file)) {
         return true;
@@ -217,14 +217,15 @@ static bool flush_rest(MigrationState *s, const char *what, GError **errp)
 /* In two steps the offer is made later, by hand_over(). */
 static bool send_end(MigrationState *s, GError **errp)
 {
-    if (!pass_point(s, &s->eof_sent, errp) || (!s->two_step && !pass_point(s, &s->offered, errp))) {
+    if (!switchover_pass_point(s, &s->eof_sent, errp) ||
+        (!s->two_step && !switchover_pass_point(s, &s->offered, errp))) {
         return false;
     }
     if (s->two_step) {
         outgoing_put_ping(s, STREAM_WAIT_FOR_COMMIT);
     }
     qemu_put_byte(s->file, STREAM_EOF);
-    return flush_rest(s, "the end of the stream", errp);
+    return switchover_flush_rest(s, "the end of the stream", errp);
 }
 
 bool switchover_send_rest(MigrationState *s, VMDescWriter *desc, GError **errp)
@@ -237,7 +238,7 @@ bool switchover_send_rest(MigrationState *s, VMDescWriter *desc, GError **errp)
         return false;
     }
     note_step(s, "live sections", &since);
-    if (!savevm_complete_devices(&c, desc, errp) || !release_images(s, errp)) {
+    if (!savevm_complete_devices(&c, desc, errp) || !switchover_release_images(s, errp)) {
         return false;
     }
     note_step(s, "devices", &since);
@@ -348,7 +349,7 @@ static void leave_in_doubt(MigrationState *s, GError **errp)
                qemu_file_transferred(s->file));
 }
 
-static void commit(MigrationState *s)
+void switchover_commit(MigrationState *s)
 {
     int64_t now = g_get_monotonic_time();
 
@@ -364,18 +365,18 @@ static bool hand_over(MigrationState *s, const VMDescWriter *desc, GError **errp
     ReturnPathVerdict verdict;
 
     if (s->two_step) {
-        if (!await_loaded(s, errp) || !pass_point(s, &s->offered, errp)) {
+        if (!await_loaded(s, errp) || !switchover_pass_point(s, &s->offered, errp)) {
             return false;
         }
         outgoing_put_ping(s, STREAM_COMMIT);
-        if (!flush_rest(s, "the commit", errp)) {
+        if (!switchover_flush_rest(s, "the commit", errp)) {
             return false; /* and so it did not arrive whole */
         }
     }
     switchover_send_description(s, desc);
     verdict = await_verdict(s);
     if (verdict == VERDICT_ACCEPTED) {
-        commit(s);
+        switchover_commit(s);
         return true;
     }
     qemu_file_shutdown(s->file); /* an answer that comes now is too late */
@@ -396,8 +397,8 @@ bool switchover_run(MigrationState *s, GError **errp)
     qemu_fflush(s->file);
     choose_steps(s);
     bql_lock();
-    sent = switchover_stop_guest(s, RUN_STATE_FINISH_MIGRATE, errp) && enter_device(s, errp) &&
-           switchover_send_rest(s, desc, errp);
+    sent = switchover_stop_guest(s, RUN_STATE_FINISH_MIGRATE, errp) &&
+           switchover_enter_device(s, errp) && switchover_send_rest(s, desc, errp);
     bql_unlock();
     if (!sent) {
         return false;
@@ -409,10 +410,10 @@ bool switchover_run(MigrationState *s, GError **errp)
         if (!switchover_store(s, desc, errp)) {
             return false;
         }
-        commit(s);
+        switchover_commit(s);
         return true;
     }
-    commit(s);
+    switchover_commit(s);
     switchover_send_description(s, desc);
     return true;
 }

@@ -97,6 +97,16 @@ static void hmp_system_reset(HmpContext *c)
     hmp_do(c, "system_reset", NULL);
 }
 
+static void hmp_migrate_start_postcopy(HmpContext *c)
+{
+    hmp_do(c, "migrate-start-postcopy", NULL);
+}
+
+static void hmp_migrate_pause(HmpContext *c)
+{
+    hmp_do(c, "migrate-pause", NULL);
+}
+
 static void hmp_migrate_cancel(HmpContext *c)
 {
     hmp_do(c, "migrate_cancel", NULL);
@@ -288,17 +298,26 @@ const HmpCommand hmp_commands[] = {
     {"help", "?", NULL, "?ss", "[cmd]", "show the help", hmp_help},
     {"log", NULL, NULL, "s", "item1[,...]", "activate logging of the given items", hmp_log},
     {"logfile", NULL, NULL, "s", "filename", "write the log to 'filename'", hmp_logfile},
-    {"migrate", NULL, "d", "s", "[-d] uri",
-     "migrate to URI, showing the progress (-d: return at once; Ctrl-C cancels)", hmp_migrate},
+    {"migrate", NULL, "dr", "s", "[-d] [-r] uri",
+     "migrate to URI, showing the progress (-d: return at once; -r: go on with a paused postcopy; "
+     "Ctrl-C cancels)",
+     hmp_migrate},
     {"migrate_cancel", NULL, NULL, NULL, "", "cancel the current migration", hmp_migrate_cancel},
     {"migrate_continue", NULL, NULL, "s", "state",
      "continue the migration that waits in the given state", hmp_migrate_continue},
     {"migrate_incoming", NULL, NULL, "s", "uri",
      "start listening, after -incoming defer on the command line", hmp_migrate_incoming},
+    {"migrate_pause", NULL, NULL, NULL, "", "break the line of a postcopy migration",
+     hmp_migrate_pause},
+    {"migrate_recover", NULL, NULL, "s", "uri",
+     "listen for the source of a paused postcopy migration", hmp_migrate_recover},
     {"migrate_set_capability", NULL, NULL, "sb", "capability state",
      "turn a migration capability on or off", hmp_migrate_set_capability},
     {"migrate_set_parameter", NULL, NULL, "ss", "parameter value", "set a migration parameter",
      hmp_migrate_set_parameter},
+    {"migrate_start_postcopy", NULL, NULL, NULL, "",
+     "let the guest move now, its memory follows (capability postcopy-ram)",
+     hmp_migrate_start_postcopy},
     {"netdev_add", NULL, NULL, "S", "type,id=str[,prop=value][,...]", "add host network device",
      hmp_netdev_add},
     {"netdev_del", NULL, NULL, "s", "id", "remove host network device", hmp_netdev_del},

@@ -119,6 +119,9 @@ void hmp_migrate(HmpContext *c)
     JsonObject *args = json_object_new();
 
     json_object_set_string_member(args, "uri", c->arg[0]);
+    if (hmp_flag(c, 'r')) {
+        json_object_set_boolean_member(args, "resume", TRUE);
+    }
     if (!hmp_do(c, "migrate", args) || hmp_flag(c, 'd')) {
         return;
     }
@@ -138,6 +141,14 @@ void hmp_migrate_incoming(HmpContext *c)
     json_object_set_string_member(args, "uri", c->arg[0]);
     json_object_set_boolean_member(args, "exit-on-error", FALSE);
     hmp_do(c, "migrate-incoming", args);
+}
+
+void hmp_migrate_recover(HmpContext *c)
+{
+    JsonObject *args = json_object_new();
+
+    json_object_set_string_member(args, "uri", c->arg[0]);
+    hmp_do(c, "migrate-recover", args);
 }
 
 static void bad_value(HmpContext *c, const char *value)

@@ -87,6 +87,7 @@ void hmp_sum(HmpContext *c);
 
 void hmp_migrate(HmpContext *c);
 void hmp_migrate_incoming(HmpContext *c);
+void hmp_migrate_recover(HmpContext *c);
 void hmp_migrate_continue(HmpContext *c);
 void hmp_migrate_set_capability(HmpContext *c);
 void hmp_migrate_set_parameter(HmpContext *c);

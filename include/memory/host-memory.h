@@ -24,6 +24,8 @@ void *host_memory_map(const HostMemoryRequest *req, GError **errp);
 void host_memory_unmap(void *host, uint64_t size);
 /* Page size of what @fd refers to: the huge page size on hugetlbfs, else the host's. */
 uint64_t host_memory_fd_page_size(int fd);
+/* Is what @fd refers to memory (hugetlbfs, tmpfs, memfd), not a file on disk? */
+bool host_memory_fd_is_memory(int fd);
 /*
  * Fault @len bytes in for writing with @threads threads (0 or 1: here); contents stay. False and
  * *errp when the host has not that much memory.

@@ -99,7 +99,13 @@ void ram_block_find_untouched(RAMBlock *block, uint64_t first, uint64_t n,
 
 /* Populate [offset, offset + len) for writing in one go (MADV_POPULATE_WRITE); best effort. */
 void ram_block_populate(RAMBlock *block, ram_addr_t offset, uint64_t len);
-/* Give memory back; it reads as zero afterwards (private anonymous) . */
+/* Give memory back, whole pages of the backing; it reads as zero afterwards. A private mapping of
+ * memory that is a file (hugetlbfs, tmpfs) loses the file's contents too. */
 bool ram_block_discard(RAMBlock *block, ram_addr_t offset, uint64_t len, GError **errp);
+/* Would ram_block_discard() work? Not for mappings of a file on disk. */
+bool ram_block_can_discard(const RAMBlock *block, GError **errp);
+/* May the kernel cover small pages by huge ones on its own (transparent huge pages)? Advice; no
+ * effect on small blocks and on huge page backings. */
+void ram_block_allow_huge_pages(RAMBlock *block, bool allow);
 
 #endif

@@ -125,6 +125,13 @@ void postcopy_pages_drop(PostcopyBlock *pb, uint64_t first, uint64_t count)
     bitmap_clear(pb->received, first, count);
 }
 
+void postcopy_pages_copy_received(const PostcopyBlock *pb, unsigned long *out)
+{
+    for (uint64_t word = 0; word < BITS_TO_LONGS(length_pages(pb)); word++) {
+        out[word] = __atomic_load_n(&pb->received[word], __ATOMIC_SEQ_CST);
+    }
+}
+
 uint64_t postcopy_next_requested(const PostcopyBlock *pb, uint64_t page)
 {
     uint64_t pages = length_pages(pb);

@@ -52,6 +52,8 @@ bool postcopy_page_request(PostcopyBlock *pb, uint64_t page);
 void postcopy_pages_arrived(PostcopyBlock *pb, uint64_t first, uint64_t count);
 /* They are stale: not received. Before the guest runs. */
 void postcopy_pages_drop(PostcopyBlock *pb, uint64_t first, uint64_t count);
+/* The map of what is here, as of now. */
+void postcopy_pages_copy_received(const PostcopyBlock *pb, unsigned long *out);
 /* The first requested host page at or after @page, UINT64_MAX if none. */
 uint64_t postcopy_next_requested(const PostcopyBlock *pb, uint64_t page);
 

@@ -44,7 +44,7 @@ bool ram_background_setup(QEMUFile *f, RamState *rs, GError **errp)
     b->counters = rs->env.counters(rs->env.opaque);
     b->sink = rs->env.sink(rs->env.opaque, errp);
     b->guard = b->sink ? ram_guard_new(list, b->options.ignore_shared, errp) : NULL;
-    if (!b->guard || !ram_put_block_list(f, list, b->sink, b->options.ignore_shared, errp) ||
+    if (!b->guard || !ram_put_block_list(f, list, b->sink, b->options.ignore_shared, false, errp) ||
         !b->sink->ops->setup(b->sink, f, errp)) {
         return false;
     }

@@ -19,7 +19,10 @@ struct RamLoad {
     RamPlacer *placer;
     RAMBlock *current; /* of the last record with a name; survives sections */
     RamReader reader;
-    RamDecompress *decompress; /* NULL: no page may come compressed */
+    RamDecompress *decompress;  /* NULL: no page may come compressed */
+    bool postcopy;              /* the source has advised it */
+    RamSectionLoader *diverted; /* who loads sections instead */
+    void *diverted_to;
 };
 
 bool ram_load_setup(QEMUFile *f, void *opaque, GError **errp)
@@ -82,6 +85,15 @@ static bool load_list_entry(RamLoad *l, QEMUFile *f, uint64_t *left, GError **er
     *left -= length;
     if (!ram_block_resize(block, length, errp)) {
         return false;
+    }
+    if (l->postcopy && block->page_size != TARGET_PAGE_SIZE) {
+        uint64_t page_size = qemu_get_be64(f);
+
+        if (qemu_file_ok(f) && page_size != block->page_size) {
+            error_setg(errp, "Mismatched RAM page size %s (local) %" PRIu64 " != %" PRIu64, name,
+                       block->page_size, page_size);
+            return false;
+        }
     }
     if (l->options.ignore_shared) {
         hwaddr gpa = qemu_get_be64(f);
@@ -231,6 +243,13 @@ bool ram_load_state(QEMUFile *f, void *opaque, int version_id, GError **errp)
                    RAM_SECTION_VERSION);
         return false;
     }
+    if (l->diverted) {
+        return l->diverted(f, l->diverted_to, errp);
+    }
+    if (!l->placer) {
+        error_setg(errp, "Pages between the discarding of stale memory and listening for faults");
+        return false;
+    }
     for (;;) {
         RamRecord rec;
         uint64_t page;
@@ -274,4 +293,26 @@ bool ram_load_state(QEMUFile *f, void *opaque, int version_id, GError **errp)
             return false;
         }
     }
+}
+
+/* ---- postcopy ---- */
+
+void ram_load_advise(RamState *rs)
+{
+    rs->load->postcopy = true;
+}
+
+void ram_load_close(RamState *rs)
+{
+    RamPlacer *placer = g_steal_pointer(&rs->load->placer);
+
+    if (placer) {
+        placer->ops->cleanup(placer);
+    }
+}
+
+void ram_load_divert(RamState *rs, RamSectionLoader *load, void *opaque)
+{
+    rs->load->diverted = load;
+    rs->load->diverted_to = opaque;
 }

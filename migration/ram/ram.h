@@ -11,6 +11,7 @@
 #ifndef GODWIT_MIGRATION_RAM_RAM_H
 #define GODWIT_MIGRATION_RAM_RAM_H
 
+#include "migration/postcopy/push.h"
 #include "migration/ram-sink.h"
 #include "migration/register.h"
 #include "migration/stats.h"
@@ -22,6 +23,7 @@ typedef struct {
     /* load: how many threads inflate compressed pages; 0: there shall be none (`compress` off) */
     unsigned decompress_threads;
     bool xbzrle;
+    bool postcopy; /* postcopy-ram */
 } RamOptions;
 
 /* Which of precopy-bytes, downtime-bytes, postcopy-bytes grows (spec 20 section 16). */
@@ -69,5 +71,25 @@ void ram_state_free(RamState *rs);
 bool ram_background_protect(RamState *rs, GError **errp);
 /* Put @rs into the registry as "ram", instance 0, version 4. @rs outlives the entry. */
 SaveStateEntry *ram_register(SaveStateList *list, RamState *rs);
+
+/* ---- postcopy, source; migration thread ---- */
+
+/*
+ * The guest is stopped and will run at the destination: sync for the last time. From now on
+ * iterating and completing push what is left. @wake: see postcopy_push_new(). The RamState owns
+ * the result. NULL and *errp on failure.
+ */
+PostcopyPush *ram_save_start_postcopy(RamState *rs, void (*wake)(void *opaque), void *opaque,
+                                      GError **errp);
+
+/* ---- postcopy, destination; incoming thread ---- */
+
+/* The source may switch: its list says page sizes. */
+void ram_load_advise(RamState *rs);
+/* Nothing touches guest memory any more; sections are refused until ram_load_divert(). */
+void ram_load_close(RamState *rs);
+/* Bodies of sections go to @load from now on. */
+typedef bool RamSectionLoader(QEMUFile *f, void *opaque, GError **errp);
+void ram_load_divert(RamState *rs, RamSectionLoader *load, void *opaque);
 
 #endif

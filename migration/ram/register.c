@@ -31,6 +31,7 @@ static const SaveVMHandlers ram_handlers = {
     .save_query_pending = ram_save_query_pending,
     .save_complete = ram_save_complete,
     .save_cleanup = save_cleanup,
+    .has_postcopy = ram_save_has_postcopy,
     .load_setup = ram_load_setup,
     .load_state = ram_load_state,
     .load_cleanup = ram_load_cleanup,

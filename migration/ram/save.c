@@ -30,12 +30,13 @@ struct RamSave {
     /* What a dirty page will take, as of the last sync. */
     uint64_t pending_bytes, pending_pages;
     RamSink *sink;
-    RamPhase phase; /* of this section */
-    bool last;      /* this section is END */
+    RamPhase phase;     /* of this section */
+    bool last;          /* this section is END */
+    PostcopyPush *push; /* after the switch to postcopy */
 };
 
 bool ram_put_block_list(QEMUFile *f, RAMList *list, RamSink *sink, bool ignore_shared,
-                        GError **errp)
+                        bool postcopy, GError **errp)
 {
     const RamSinkOps *ops = sink->ops;
     uint8_t buf[RAM_LIST_ENTRY_MAX];
@@ -46,9 +47,12 @@ bool ram_put_block_list(QEMUFile *f, RAMList *list, RamSink *sink, bool ignore_s
     }
     qemu_put_be64(f, total | RAM_FLAG_MEM_SIZE);
     RAMBLOCK_FOREACH_MIGRATABLE (block, list) {
-        qemu_put_buffer(
-            f, buf,
-            ram_put_list_entry(buf, block->idstr, block->used_length, ignore_shared, block->gpa));
+        bool say_size = postcopy && block->page_size != TARGET_PAGE_SIZE;
+
+        qemu_put_buffer(f, buf,
+                        ram_put_list_entry(buf, block->idstr, block->used_length,
+                                           say_size ? block->page_size : 0, ignore_shared,
+                                           block->gpa));
         if (ops->list_block &&
             !ops->list_block(sink, f, block, ram_block_ignored(block, ignore_shared), errp)) {
             g_prefix_error(errp, "RAM block '%s': ", block->idstr);
@@ -109,7 +113,8 @@ bool ram_save_setup(QEMUFile *f, void *opaque, GError **errp)
     }
     stat_set(&s->counters->ram_total, s->dirty.total_bytes);
     sync_pass(rs);
-    if (!ram_put_block_list(f, s->list, s->sink, s->options.ignore_shared, errp) ||
+    if (!ram_put_block_list(f, s->list, s->sink, s->options.ignore_shared, s->options.postcopy,
+                            errp) ||
         !s->sink->ops->setup(s->sink, f, errp)) {
         return false;
     }
@@ -237,6 +242,9 @@ IterateResult ram_save_iterate(QEMUFile *f, void *opaque, GError **errp)
     if (!dirty_map_check_sizes(&s->dirty, errp)) {
         return ITERATE_ERROR;
     }
+    if (s->push) {
+        return postcopy_push_section(s->push, f, false, errp);
+    }
     begin_section(rs, false);
     while (sent && !qemu_file_rate_exceeded(f) && g_get_monotonic_time() < deadline) {
         if (!send_part(rs, f, qemu_file_rate_left(f), &sent, errp)) {
@@ -257,11 +265,16 @@ IterateResult ram_save_iterate(QEMUFile *f, void *opaque, GError **errp)
 void ram_save_query_pending(void *opaque, MigPendingData *pending, bool exact)
 {
     RamState *rs = opaque;
+    RamSave *s = rs->save;
 
+    if (s->push) {
+        pending->postcopy += postcopy_push_left(s->push) << TARGET_PAGE_BITS;
+        return;
+    }
     if (exact) {
         sync_pass(rs);
     }
-    pending->precopy += pending_bytes(rs->save);
+    *(s->options.postcopy ? &pending->postcopy : &pending->precopy) += pending_bytes(s);
 }
 
 bool ram_save_complete(QEMUFile *f, void *opaque, GError **errp)
@@ -272,6 +285,9 @@ bool ram_save_complete(QEMUFile *f, void *opaque, GError **errp)
 
     if (!dirty_map_check_sizes(&s->dirty, errp)) {
         return false;
+    }
+    if (s->push) {
+        return postcopy_push_section(s->push, f, true, errp) != ITERATE_ERROR;
     }
     begin_section(rs, true);
     sync_pass(rs);
@@ -287,12 +303,33 @@ bool ram_save_complete(QEMUFile *f, void *opaque, GError **errp)
     return qemu_file_check(f, errp);
 }
 
+bool ram_save_has_postcopy(void *opaque)
+{
+    RamState *rs = opaque;
+
+    return rs->save && rs->save->options.postcopy;
+}
+
+PostcopyPush *ram_save_start_postcopy(RamState *rs, void (*wake)(void *opaque), void *opaque,
+                                      GError **errp)
+{
+    RamSave *s = rs->save;
+
+    if (!dirty_map_check_sizes(&s->dirty, errp)) {
+        return NULL;
+    }
+    sync_pass(rs);
+    s->push = postcopy_push_new(&s->dirty, &s->zero, s->counters, wake, opaque);
+    return s->push;
+}
+
 void ram_save_cleanup(void *opaque)
 {
     RamState *rs = opaque;
     RamSave *s = rs->save;
 
     if (s) {
+        postcopy_push_free(s->push);
         ram_zero_clear(&s->zero);
         ram_xbzrle_free(s->xbzrle);
         dirty_map_stop(&s->dirty);

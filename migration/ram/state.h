@@ -22,13 +22,14 @@ IterateResult ram_save_iterate(QEMUFile *f, void *opaque, GError **errp);
 void ram_save_query_pending(void *opaque, MigPendingData *pending, bool exact);
 bool ram_save_complete(QEMUFile *f, void *opaque, GError **errp);
 void ram_save_cleanup(void *opaque);
+bool ram_save_has_postcopy(void *opaque);
 bool ram_load_setup(QEMUFile *f, void *opaque, GError **errp);
 bool ram_load_state(QEMUFile *f, void *opaque, int version_id, GError **errp);
 void ram_load_cleanup(void *opaque);
 
 /* The list of all blocks that @list has, with whatever @sink adds to their entries. */
 bool ram_put_block_list(QEMUFile *f, RAMList *list, RamSink *sink, bool ignore_shared,
-                        GError **errp);
+                        bool postcopy, GError **errp);
 
 /* ---- background.c: the same callbacks for a background snapshot ---- */
 bool ram_background_setup(QEMUFile *f, RamState *rs, GError **errp);

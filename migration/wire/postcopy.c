@@ -4,7 +4,7 @@
 #define DISCARD_VERSION 0
 #define RANGE_BYTES     16
 
-static uint8_t *put64(uint8_t *p, uint64_t v)
+uint8_t *postcopy_put_be64(uint8_t *p, uint64_t v)
 {
     v = GUINT64_TO_BE(v);
     memcpy(p, &v, sizeof(v));
@@ -23,7 +23,7 @@ static uint64_t get64(const uint8_t *p)
 
 void postcopy_encode_advise(const PostcopyAdvise *a, uint8_t out[POSTCOPY_ADVISE_BYTES])
 {
-    put64(put64(out, a->page_summary), a->target_page);
+    postcopy_put_be64(postcopy_put_be64(out, a->page_summary), a->target_page);
 }
 
 void postcopy_decode_advise(const uint8_t in[POSTCOPY_ADVISE_BYTES], PostcopyAdvise *a)
@@ -78,7 +78,7 @@ size_t postcopy_encode_discard(const char *name, const PostcopyRange *ranges, un
     p += postcopy_encode_name(name, p);
     *p++ = 0;
     for (unsigned i = 0; i < n; i++) {
-        p = put64(put64(p, ranges[i].start), ranges[i].length);
+        p = postcopy_put_be64(postcopy_put_be64(p, ranges[i].start), ranges[i].length);
     }
     return p - out;
 }

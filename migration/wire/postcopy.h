@@ -69,6 +69,8 @@ PostcopyRange postcopy_discard_range(const PostcopyDiscard *d, unsigned i);
 /* A counted string that fills the argument; bytes written. */
 size_t postcopy_encode_name(const char *name, uint8_t out[POSTCOPY_NAME_MAX]);
 bool postcopy_decode_name(const uint8_t *in, size_t len, char name[256], GError **errp);
+/* A big-endian number at @p; returns where the next goes. */
+uint8_t *postcopy_put_be64(uint8_t *p, uint64_t v);
 /* Size of a bitmap of @pages bits on the wire. */
 uint64_t postcopy_bitmap_bytes(uint64_t pages);
 /* Between words of the host and little-endian bytes; @bytes of both, a multiple of 8. In place is

@@ -212,13 +212,17 @@ RamDecodeResult ram_decode_record(const uint8_t *buf, size_t len, RamRecord *out
     return RAM_DECODE_OK;
 }
 
-size_t ram_put_list_entry(uint8_t *buf, const char *name, uint64_t used_length, bool with_gpa,
-                          uint64_t gpa)
+size_t ram_put_list_entry(uint8_t *buf, const char *name, uint64_t used_length, uint64_t page_size,
+                          bool with_gpa, uint64_t gpa)
 {
     size_t n = put_name(buf, name);
 
     ram_put_word(buf + n, used_length);
     n += 8;
+    if (page_size) {
+        ram_put_word(buf + n, page_size);
+        n += 8;
+    }
     if (with_gpa) {
         ram_put_word(buf + n, gpa);
         n += 8;

@@ -86,9 +86,10 @@ RamDecodeResult ram_decode_record(const uint8_t *buf, size_t len, RamRecord *out
 /* How many ZERO records with fill 0 that continue at @offset are at @buf, at most @max. */
 uint64_t ram_count_zero_records(const uint8_t *buf, size_t len, uint64_t offset, uint64_t max);
 
-/* One entry of the list behind MEM_SIZE; the address only with_gpa. Returns bytes written. */
-#define RAM_LIST_ENTRY_MAX (256 + 2 * 8)
-size_t ram_put_list_entry(uint8_t *buf, const char *name, uint64_t used_length, bool with_gpa,
-                          uint64_t gpa);
+/* One entry of the list behind MEM_SIZE; @page_size only if not 0, the address only with_gpa.
+ * Returns bytes written. */
+#define RAM_LIST_ENTRY_MAX (256 + 3 * 8)
+size_t ram_put_list_entry(uint8_t *buf, const char *name, uint64_t used_length, uint64_t page_size,
+                          bool with_gpa, uint64_t gpa);
 
 #endif

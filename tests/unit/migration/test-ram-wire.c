@@ -164,8 +164,8 @@ static void test_list_entry(void)
                                      0, 0,   0,   0, 0, 0x80, 0, 0, 0};
     uint8_t buf[RAM_LIST_ENTRY_MAX];
 
-    g_assert_cmpmem(buf, ram_put_list_entry(buf, "m0", 0x8000000, true, 0x80000000), golden, 19);
-    g_assert_cmpuint(ram_put_list_entry(buf, "m0", 0x8000000, false, 0x80000000), ==, 11);
+    g_assert_cmpmem(buf, ram_put_list_entry(buf, "m0", 0x8000000, 0, true, 0x80000000), golden, 19);
+    g_assert_cmpuint(ram_put_list_entry(buf, "m0", 0x8000000, 0, false, 0x80000000), ==, 11);
 }
 
 int main(int argc, char **argv)

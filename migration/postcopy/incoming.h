@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * An incoming migration that switches to postcopy.
+ *
+ *   incoming thread   advise, discard ... package | pages, pages, pages ...             EOF
+ *   devices thread                          '-> devices of the package, run the guest --^ joined
+ *   fault thread                            requests ...
+ *
+ * The incoming thread reads the main channel all the time: the devices may need pages while they
+ * load. Until `run` any failure is the end here, and the source keeps its guest. From then on a
+ * broken channel pauses: the incoming thread waits for `migrate-recover` to give it another.
+ */
+#ifndef GODWIT_MIGRATION_POSTCOPY_INCOMING_H
+#define GODWIT_MIGRATION_POSTCOPY_INCOMING_H
+
+#include "migration/loadvm.h"
+#include "migration/postcopy/destination.h"
+#include "migration/transport/transport.h"
+
+typedef struct {
+    PostcopyDestination *dest; /* NULL: not advised */
+    LoadContext package;       /* what the devices thread reads */
+    GThread *devices;
+    bool listening;       /* the package has said so */
+    GError *pause_reason; /* under MigrationIncomingState.lock: what broke last, while paused */
+} PostcopyIncoming;
+
+/* A command of postcopy or a package; see LoadContext. @opaque: MigrationIncomingState. */
+bool postcopy_incoming_command(const LoadContext *c, uint16_t command, const uint8_t *args,
+                               uint16_t len, bool *leave, void *opaque, GError **errp);
+/* EOF was read on the main channel. False and *errp: too early. Incoming thread. */
+bool postcopy_incoming_eof(void *opaque, GError **errp);
+/* Does the guest run here while its memory still comes? Any thread. */
+bool postcopy_incoming_is_running(MigrationIncomingState *mis);
+/* All pages are here. Incoming thread. */
+void postcopy_incoming_complete(MigrationIncomingState *mis);
+/*
+ * Reading has failed. True: paused, and now there is another channel in mis->file. False: that is
+ * the end; @err goes to incoming_fail() then. Takes @err if true. Incoming thread.
+ */
+bool postcopy_incoming_pause(MigrationIncomingState *mis, GError *err);
+/* Wait for the devices thread, release everything. Incoming thread, or main after it has ended. */
+void postcopy_incoming_cleanup(MigrationIncomingState *mis);
+
+/* ---- commands; main thread, big lock ---- */
+
+/* migrate-recover: listen on @t for the source's second try. */
+bool postcopy_incoming_recover(MigrationIncomingState *mis, const MigrationTransport *t,
+                               GError **errp);
+/* migrate-pause. False: there is nothing to pause. */
+bool postcopy_incoming_interrupt(MigrationIncomingState *mis);
+
+#endif

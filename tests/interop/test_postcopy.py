@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Postcopy of a guest that writes flat out, between Godwit and stock QEMU 7.2; its line is cut and mended."""
+from __future__ import annotations
+
+import os
+import random
+import time
+
+import pytest
+
+from relay import Relay
+from vmtest import VM, guest_check, guest_full_pass, listen_address, pattern_args
+
+PAIRS = [("godwit", "godwit"), ("stock", "godwit"), ("godwit", "stock")]
+GUEST = {"mode": "random", "ws": "40M", "report": 0}
+LONG = bool(os.environ.get("GODWIT_TEST_LONG"))
+
+
+def pair_up(make_vm, kinds: tuple[str, str], listen: str = "tcp:127.0.0.1:0", args=(),
+            **caps: bool) -> tuple[VM, VM]:
+    """A source whose guest has filled its memory, and a listening destination."""
+    src = make_vm(kinds[0], *pattern_args(**GUEST), *args)
+    src.serial.wait("ready")
+    dst = make_vm(kinds[1], *pattern_args(**GUEST), *args, "-incoming", "defer")
+    for vm in (src, dst):
+        vm.caps(postcopy_ram=True, events=True, **caps)
+    dst.cmd("migrate-incoming", uri=listen)
+    return src, dst
+
+
+def wait_moved(src: VM) -> None:
+    """Some memory has gone over."""
+    deadline = time.monotonic() + 60
+    while src.cmd("query-migrate").get("ram", {}).get("normal", 0) < 500:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def switch(src: VM, dst: VM, uri: str, slow: int = 0) -> None:
+    """Migrate until a part of memory has gone, then let the guest go. @slow: bytes/s afterwards."""
+    src.cmd("migrate-set-parameters", max_bandwidth=20_000_000, max_postcopy_bandwidth=slow)
+    src.cmd("migrate", uri=uri)
+    wait_moved(src)
+    src.cmd("migrate-start-postcopy")
+    src.wait_migration("postcopy-active", "completed")
+    dst.wait_status("running")
+
+
+def finish(src: VM, dst: VM) -> dict:
+    src.cmd("migrate-set-parameters", max_postcopy_bandwidth=0)
+    info = src.wait_migration("completed")
+    dst.wait_migration("completed")
+    assert src.status() == "postmigrate"
+    assert info["ram"]["remaining"] == 0
+    guest_full_pass(dst)
+    return info
+
+
+@pytest.mark.parametrize("transport", ["tcp", "unix"])
+@pytest.mark.parametrize("kinds", PAIRS, ids="-to-".join)
+def test_postcopy(make_vm, tmp_path, kinds, transport):
+    listen = "tcp:127.0.0.1:0" if transport == "tcp" else f"unix:{tmp_path}/mig"
+    src, dst = pair_up(make_vm, kinds, listen)
+    switch(src, dst, listen_address(dst), slow=20_000_000)
+    info = finish(src, dst)
+    assert info["ram"]["postcopy-bytes"] > 0
+    assert info["ram"]["postcopy-requests"] > 0
+
+
+@pytest.mark.parametrize("kinds", PAIRS, ids="-to-".join)
+def test_not_needed(make_vm, kinds):
+    """Both sides could, nobody asks for it: plain precopy."""
+    src, dst = pair_up(make_vm, kinds)
+    src.cmd("migrate-set-parameters", max_bandwidth=10 ** 10, downtime_limit=2000)
+    src.cmd("migrate", uri=listen_address(dst))
+    assert src.wait_migration("completed")["ram"]["postcopy-bytes"] == 0
+    dst.wait_status("running")
+    guest_full_pass(dst)
+
+
+@pytest.mark.parametrize("kinds", [("godwit", "godwit"), ("stock", "godwit"), ("godwit", "stock")],
+                         ids="-to-".join)
+def test_huge_pages(make_vm, kinds):
+    with open("/proc/meminfo", encoding="ascii") as f:
+        free = next(int(line.split()[1]) for line in f if line.startswith("HugePages_Free"))
+    if free < 128:
+        pytest.skip(f"the host has {free} free huge pages of 2 MiB, 128 are needed")
+    back = ["-object", "memory-backend-memfd,id=m0,size=128M,hugetlb=on,share=on",
+            "-machine", "memory-backend=m0"]
+    src, dst = pair_up(make_vm, kinds, args=back)
+    switch(src, dst, listen_address(dst), slow=40_000_000)
+    finish(src, dst)
+
+
+@pytest.mark.parametrize("kinds", PAIRS, ids="-to-".join)
+def test_shared_memory(make_vm, kinds):
+    back = ["-object", "memory-backend-memfd,id=m0,size=128M,share=on",
+            "-machine", "memory-backend=m0"]
+    src, dst = pair_up(make_vm, kinds, args=back)
+    switch(src, dst, listen_address(dst), slow=40_000_000)
+    finish(src, dst)
+
+
+# ---- recovery ----
+
+def port_of(vm: VM) -> int:
+    return int(listen_address(vm).rsplit(":", 1)[1])
+
+
+def mend(src: VM, dst: VM) -> Relay:
+    """Another line for a paused migration."""
+    src.wait_migration("postcopy-paused")
+    dst.wait_migration("postcopy-paused")
+    dst.cmd("migrate-recover", uri="tcp:127.0.0.1:0")
+    line = Relay(port_of(dst))
+    src.cmd("migrate", uri=line.uri, resume=True)
+    return line
+
+
+@pytest.mark.parametrize("kinds", PAIRS, ids="-to-".join)
+def test_recovery(make_vm, kinds):
+    src, dst = pair_up(make_vm, kinds)
+    line = Relay(port_of(dst))
+    switch(src, dst, line.uri, slow=4_000_000)
+    line.cut()
+    again = mend(src, dst)
+    src.wait_migration("postcopy-active", "completed")
+    time.sleep(0.1)
+    again.cut()
+    mend(src, dst)
+    src.wait_migration("postcopy-active", "completed")
+    finish(src, dst)
+
+
+def test_many_cuts(make_vm):
+    """The line breaks at random moments, also in the middle of a recovery, and is mended each time."""
+    rand = random.Random(4711)
+    src, dst = pair_up(make_vm, ("godwit", "godwit"))
+    line = Relay(port_of(dst))
+    switch(src, dst, line.uri, slow=1_000_000)
+    for turn in range(200 if LONG else 20):
+        time.sleep(rand.random() * 0.05)
+        line.cut(hard=rand.random() < 0.5)
+        line.close()
+        line = mend(src, dst)
+        if rand.random() < 0.5:  # let the recovery get through
+            while src.wait_migration("postcopy-active", "postcopy-paused", "completed"
+                                     )["status"] == "postcopy-paused":
+                line = mend(src, dst)
+        else:
+            src.wait_migration("postcopy-active", "postcopy-paused", "postcopy-recover",
+                               "postcopy-recover-setup", "completed")
+    while src.wait_migration("postcopy-active", "postcopy-paused",
+                             "completed")["status"] == "postcopy-paused":
+        line = mend(src, dst)
+    finish(src, dst)
