@@ -380,8 +380,14 @@ static void main_channel(QIOChannel *ioc, void *opaque)
     g_object_unref(ioc);
 }
 
+static void extra_channel(QIOChannel *ioc, uint32_t magic, void *opaque)
+{
+    postcopy_incoming_extra(opaque, ioc, magic);
+}
+
 static const IncomingChannelsOps channels_ops = {
     .main = main_channel,
+    .extra = extra_channel,
     .failed = channels_failed,
 };
 
@@ -465,6 +471,7 @@ void incoming_fill_info(MigrationIncomingState *mis, MigrationInfo *info)
     }
     info->has_status = true;
     info->status = status;
+    postcopy_incoming_fill_info(mis, info);
     if (mis->addresses) {
         info->socket_address = qapi_list_new_SocketAddress();
         for (unsigned i = 0; i < mis->addresses->len; i++) {
@@ -499,6 +506,7 @@ void incoming_free(MigrationIncomingState *mis)
         g_source_unref(mis->finish);
         transport_free(mis->transport);
         g_clear_error(&mis->error);
+        blocktime_free(mis->postcopy.measured);
         g_cond_clear(&mis->wake);
         g_mutex_clear(&mis->lock);
         g_free(mis);

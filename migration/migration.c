@@ -484,6 +484,7 @@ void outgoing_finish(MigrationState *s)
         }
         close_file(s);
     }
+    qemu_fclose(g_steal_pointer(&s->postcopy.urgent), NULL);
     savevm_cleanup(s->m->savevm);
     set_final_status(s);
 }
@@ -499,6 +500,18 @@ static void fail_early(MigrationState *s, GError *err)
 
 /* ---- commands ---- */
 
+static void all_connected(MigrationState *s, QIOChannel *ioc, QEMUFile *urgent, GError *err)
+{
+    if (err) {
+        io_channel_close(ioc, NULL);
+        fail_early(s, err);
+    } else {
+        s->postcopy.urgent = urgent;
+        outgoing_run_on(s, ioc);
+    }
+    g_object_unref(ioc);
+}
+
 static void connected(QIOChannel *ioc, GError *err, void *opaque)
 {
     MigrationState *s = opaque;
@@ -506,10 +519,9 @@ static void connected(QIOChannel *ioc, GError *err, void *opaque)
     s->connection = NULL;
     if (err) {
         fail_early(s, err);
-        return;
+    } else {
+        preempt_open(s, s->postcopy.transport, ioc, all_connected);
     }
-    outgoing_run_on(s, ioc);
-    g_object_unref(ioc);
 }
 
 void outgoing_run_on(MigrationState *s, QIOChannel *ioc)
@@ -533,6 +545,7 @@ bool outgoing_start(MigrationState *s, const MigrationTransport *t, GError **err
     s->background = options_cap(&s->m->options, MIGRATION_CAPABILITY_BACKGROUND_SNAPSHOT);
     s->transport = transport_new_from_address(transport_address(t), NULL);
     outgoing_set_status(s, MIGRATION_STATUS_NONE, MIGRATION_STATUS_SETUP);
+    postcopy_source_remember(s, t);
     s->connection = transport_connect(t, s->host, connected, s, &err);
     if (!s->connection) {
         g_propagate_error(errp, g_error_copy(err));
@@ -573,7 +586,7 @@ void outgoing_cancel(MigrationState *s)
     if (!leave_work(s, MIGRATION_STATUS_CANCELLING)) {
         return;
     }
-    if (s->connection) {
+    if (preempt_open_cancel(s) || s->connection) {
         transport_connection_cancel(g_steal_pointer(&s->connection));
         stats_finish(s);
         outgoing_finish(s);
@@ -622,6 +635,7 @@ void outgoing_free(MigrationState *s)
     if (s) {
         g_source_unref(s->finish);
         transport_free(s->transport);
+        transport_free(s->postcopy.transport);
         g_clear_error(&s->error);
         g_clear_error(&s->peer_error);
         g_cond_clear(&s->wake);

@@ -25,6 +25,11 @@ static const CapRow caps[MIGRATION_CAPABILITY__MAX] = {
     [MIGRATION_CAPABILITY_POSTCOPY_RAM] = {"x-postcopy-ram", .conflicts = CAP(X_IGNORE_SHARED) |
                                                                           CAP(MAPPED_RAM) |
                                                                           CAP(BACKGROUND_SNAPSHOT)},
+    [MIGRATION_CAPABILITY_POSTCOPY_BLOCKTIME] = {"x-postcopy-blocktime",
+                                                 .conflicts = CAP(BACKGROUND_SNAPSHOT)},
+    [MIGRATION_CAPABILITY_POSTCOPY_PREEMPT] = {"x-postcopy-preempt", .requires = CAP(POSTCOPY_RAM),
+                                               .conflicts = CAP(COMPRESS),
+                                               .fixed_by_listening = true},
     [MIGRATION_CAPABILITY_XBZRLE] = {"x-xbzrle"},
     [MIGRATION_CAPABILITY_COMPRESS] = {"x-compress"},
     [MIGRATION_CAPABILITY_BACKGROUND_SNAPSHOT] = {"x-background-snapshot",

@@ -145,8 +145,7 @@ bool switchover_run(MigrationState *s, GError **errp);
 void switchover_settle_guest(MigrationState *s);
 /* Bytes that can be sent within the downtime limit. */
 uint64_t switchover_budget(MigrationState *s);
-/* The steps of switchover_run(), for postcopy; big lock held. Stop the guest; */
-bool switchover_stop_guest(MigrationState *s, GError **errp);
+/* The other steps of switchover_run(), for postcopy; big lock held: */
 /* pause if that is wanted, then status device; */
 bool switchover_enter_device(MigrationState *s, GError **errp);
 bool switchover_release_images(MigrationState *s, GError **errp);

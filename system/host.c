@@ -160,6 +160,23 @@ static void host_exit_failed(MigrationHost *h)
     g_main_loop_quit(vm->loop);
 }
 
+static unsigned host_vcpus(MigrationHost *h)
+{
+    return host_vm(h)->machine->cpus->len;
+}
+
+static int host_vcpu_of_thread(MigrationHost *h, uint32_t tid)
+{
+    Machine *m = host_vm(h)->machine;
+
+    for (unsigned i = 0; i < m->cpus->len; i++) {
+        if ((uint32_t)accel_vcpu_thread_id(m->accel, i) == tid) {
+            return i;
+        }
+    }
+    return -1;
+}
+
 static GObject *host_find_object(MigrationHost *h, const char *id)
 {
     return object_registry_find(host_vm(h)->machine->objects, id);
@@ -174,6 +191,8 @@ static const MigrationHostOps host_ops = {
     .vm_start = host_vm_start,
     .set_runstate = host_set_runstate,
     .autostart = host_autostart,
+    .vcpus = host_vcpus,
+    .vcpu_of_thread = host_vcpu_of_thread,
     .ram = host_ram,
     .set_throttle = host_set_throttle,
     .memory_stuck = host_memory_stuck,

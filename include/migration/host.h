@@ -38,6 +38,11 @@ typedef struct MigrationHostOps {
     /* A suspended guest is woken before the stop; optional. Big lock. */
     void (*wakeup)(MigrationHost *h);
 
+    /* vCPUs, and which of them is host thread @tid (-1: none). Any thread, constant while the VM
+     * runs; optional. */
+    unsigned (*vcpus)(MigrationHost *h);
+    int (*vcpu_of_thread)(MigrationHost *h, uint32_t tid);
+
     /* Memory; the list is stable while a migration runs. */
     RAMList *(*ram)(MigrationHost *h);
     /* 0 = off, 1..99: share of time the vCPUs must sleep; any thread. */

@@ -138,6 +138,7 @@ void postcopy_destination_free(PostcopyDestination *d)
     if (d) {
         postcopy_destination_end(d);
         postcopy_pages_clear(&d->place.pages);
+        blocktime_free(d->place.blocktime);
         g_free(d);
     }
 }
@@ -163,7 +164,7 @@ static bool begin_discard(PostcopyDestination *d, PostcopyPrepare *prepare, void
     return postcopy_pages_init(&d->place.pages, d->list, errp);
 }
 
-static bool discard_range(PostcopyBlock *pb, PostcopyRange r, GError **errp)
+static bool discard_range(PostcopyDestination *d, PostcopyBlock *pb, PostcopyRange r, GError **errp)
 {
     if (!r.length || r.start >= pb->length || r.length > pb->length - r.start ||
         (r.start | r.length) % pb->block->page_size) {
@@ -173,7 +174,8 @@ static bool discard_range(PostcopyBlock *pb, PostcopyRange r, GError **errp)
                    r.length, r.start, pb->block->idstr, pb->length, pb->block->page_size);
         return false;
     }
-    postcopy_pages_drop(pb, r.start >> TARGET_PAGE_BITS, r.length >> TARGET_PAGE_BITS);
+    postcopy_pages_drop(&d->place.pages, pb, r.start >> TARGET_PAGE_BITS,
+                        r.length >> TARGET_PAGE_BITS);
     return ram_block_discard(pb->block, r.start, r.length, errp);
 }
 
@@ -194,7 +196,7 @@ bool postcopy_destination_discard(PostcopyDestination *d, const uint8_t *args, s
         return false;
     }
     for (unsigned i = 0; i < cmd.n; i++) {
-        if (!discard_range(pb, postcopy_discard_range(&cmd, i), errp)) {
+        if (!discard_range(d, pb, postcopy_discard_range(&cmd, i), errp)) {
             return false;
         }
     }
@@ -259,6 +261,43 @@ bool postcopy_destination_run(PostcopyDestination *d, GError **errp)
     }
     set_state(d, POSTCOPY_RUNNING);
     return true;
+}
+
+PostcopyLoader *postcopy_destination_new_loader(PostcopyDestination *d, GError **errp)
+{
+    return postcopy_loader_new(&d->place, errp);
+}
+
+void postcopy_destination_measure(PostcopyDestination *d, PostcopyBlocktime *b)
+{
+    d->place.blocktime = b;
+}
+
+PostcopyBlocktime *postcopy_destination_take_measured(PostcopyDestination *d)
+{
+    return g_steal_pointer(&d->place.blocktime);
+}
+
+bool postcopy_destination_has_offset(const PostcopyDestination *d, uint64_t offset)
+{
+    for (unsigned i = 0; i < d->place.pages.n; i++) {
+        if (offset < d->place.pages.blocks[i].length) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t postcopy_destination_missing(const PostcopyDestination *d)
+{
+    return postcopy_pages_missing(&d->place.pages);
+}
+
+void postcopy_destination_on_complete(PostcopyDestination *d, void (*complete)(void *opaque),
+                                      void *opaque)
+{
+    d->place.complete = complete;
+    d->place.opaque = opaque;
 }
 
 /* ---- recovery ---- */

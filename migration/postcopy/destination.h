@@ -45,6 +45,18 @@ bool postcopy_destination_discard(PostcopyDestination *d, const uint8_t *args, s
 bool postcopy_destination_listen(PostcopyDestination *d, ReturnPathWriter *rp,
                                  PostcopyPrepare *prepare, void *opaque, GError **errp);
 bool postcopy_destination_run(PostcopyDestination *d, GError **errp);
+/* The loader of one more channel; after listen. */
+PostcopyLoader *postcopy_destination_new_loader(PostcopyDestination *d, GError **errp);
+/* Count in @b how long threads wait from now on; before listen. Takes @b. */
+void postcopy_destination_measure(PostcopyDestination *d, PostcopyBlocktime *b);
+/* Hand over what was measured, or NULL; nobody waits any more. */
+PostcopyBlocktime *postcopy_destination_take_measured(PostcopyDestination *d);
+/* Is there a block so large? After listen. */
+bool postcopy_destination_has_offset(const PostcopyDestination *d, uint64_t offset);
+/* Target pages that have not come. @complete of the last one: any thread. */
+uint64_t postcopy_destination_missing(const PostcopyDestination *d);
+void postcopy_destination_on_complete(PostcopyDestination *d, void (*complete)(void *opaque),
+                                      void *opaque);
 /* The channel broke: what was half received is void. */
 void postcopy_destination_reset(PostcopyDestination *d);
 /* Answer command recv-bitmap: tell the source what is here of the block. */

@@ -27,6 +27,17 @@ static void serve_here(PostcopyFaults *pf, PostcopyBlock *pb, uint64_t page)
     }
 }
 
+/* Before the page can be asked for, let alone come. */
+static void note_wait(PostcopyFaults *pf, const PostcopyBlock *pb, uint64_t page, uint32_t tid)
+{
+    const uint8_t *host = pb->block->host + (page << TARGET_PAGE_BITS);
+
+    blocktime_begin(pf->place->blocktime, tid, host, blocktime_now());
+    if (postcopy_page_received(pb, page)) {
+        blocktime_end(pf->place->blocktime, host, 1); /* it came between fault and note */
+    }
+}
+
 static void serve(PostcopyFaults *pf, const UffdFault *faults, unsigned n)
 {
     ReturnPathRequest requests[BATCH];
@@ -40,7 +51,12 @@ static void serve(PostcopyFaults *pf, const UffdFault *faults, unsigned n)
         if (!pb) {
             error_report("postcopy: fault at 0x%" PRIx64 ", where no guest memory is",
                          faults[i].address);
-        } else if (postcopy_page_received(pb, page)) {
+            continue;
+        }
+        if (pf->place->blocktime && faults[i].thread && !postcopy_page_received(pb, page)) {
+            note_wait(pf, pb, page, faults[i].thread);
+        }
+        if (postcopy_page_received(pb, page)) {
             serve_here(pf, pb, page);
         } else if (postcopy_page_request(pb, page)) {
             trace(postcopy, "fault: %s 0x%" PRIx64, pb->block->idstr, page << TARGET_PAGE_BITS);

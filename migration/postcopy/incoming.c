@@ -84,6 +84,7 @@ static bool load_package(MigrationIncomingState *mis, const LoadContext *c, uint
     g_byte_array_append(io_channel_buffer_bytes(ioc), bytes->data, bytes->len);
     pi->package = *c;
     pi->package.package = true;
+    pi->package.eof = NULL; /* the main channel's: it waits for who reads the package */
     pi->package.f = qemu_file_new_input(IO_CHANNEL(ioc));
     if (!loadvm_items(&pi->package, errp)) {
         return false;
@@ -105,9 +106,26 @@ static void close_ram(void *opaque)
     ram_load_close(mis->m->ram);
 }
 
+static void wake(void *opaque)
+{
+    MigrationIncomingState *mis = opaque;
+
+    g_mutex_lock(&mis->lock);
+    g_cond_broadcast(&mis->wake);
+    g_mutex_unlock(&mis->lock);
+}
+
+static int vcpu_of(uint32_t tid, void *opaque)
+{
+    MigrationIncomingState *mis = opaque;
+
+    return mis->host->ops->vcpu_of_thread(mis->host, tid);
+}
+
 static bool advise(MigrationIncomingState *mis, const uint8_t *args, uint16_t len, GError **errp)
 {
     PostcopyIncoming *pi = postcopy_of(mis);
+    PostcopyDestination *dest;
 
     if (!options_cap(&mis->m->options, MIGRATION_CAPABILITY_POSTCOPY_RAM)) {
         error_setg(errp,
@@ -120,11 +138,20 @@ static bool advise(MigrationIncomingState *mis, const uint8_t *args, uint16_t le
         error_setg(errp, "Command 'postcopy-advise' in wrong postcopy state (advised before)");
         return false;
     }
-    pi->dest = postcopy_destination_new(mis->host->ops->ram(mis->host), args, len, errp);
-    if (pi->dest) {
-        ram_load_advise(mis->m->ram);
+    dest = postcopy_destination_new(mis->host->ops->ram(mis->host), args, len, errp);
+    if (dest && options_cap(&mis->m->options, MIGRATION_CAPABILITY_POSTCOPY_BLOCKTIME) &&
+        mis->host->ops->vcpus) {
+        postcopy_destination_measure(dest,
+                                     blocktime_new(mis->host->ops->vcpus(mis->host), vcpu_of, mis));
     }
-    return pi->dest != NULL;
+    if (dest) {
+        postcopy_destination_on_complete(dest, wake, mis);
+        ram_load_advise(mis->m->ram);
+        g_mutex_lock(&mis->lock);
+        pi->dest = dest;
+        g_mutex_unlock(&mis->lock);
+    }
+    return dest != NULL;
 }
 
 static bool listen_for_faults(MigrationIncomingState *mis, const LoadContext *c, GError **errp)
@@ -234,6 +261,97 @@ bool postcopy_incoming_command(const LoadContext *c, uint16_t command, const uin
     }
 }
 
+/* ---- the channel for urgent pages ---- */
+
+/* The reading thread's last act. A broken one breaks the line: both sides pause. */
+static void urgent_ended(GError *err, void *opaque)
+{
+    MigrationIncomingState *mis = opaque;
+    bool stopped;
+
+    g_mutex_lock(&mis->lock);
+    stopped = !postcopy_of(mis)->urgent; /* by us: its error is our doing */
+    postcopy_of(mis)->urgent_ended = true;
+    g_cond_broadcast(&mis->wake);
+    g_mutex_unlock(&mis->lock);
+    if (err && !stopped) {
+        recorder_error(mis->m->destination_record, err->message);
+        qemu_file_shutdown(mis->file);
+    }
+    g_clear_error(&err);
+}
+
+/* There is no handshake; but the first bytes are the upper half of an offset. */
+static bool expects_urgent(MigrationIncomingState *mis, uint32_t magic)
+{
+    PostcopyIncoming *pi = postcopy_of(mis);
+    PostcopyState state = pi->dest ? postcopy_destination_state(pi->dest) : POSTCOPY_ADVISED;
+
+    return options_cap(&mis->m->options, MIGRATION_CAPABILITY_POSTCOPY_PREEMPT) && !pi->urgent &&
+           (state == POSTCOPY_LISTENING || state == POSTCOPY_RUNNING) &&
+           postcopy_destination_has_offset(pi->dest, (uint64_t)magic << 32);
+}
+
+void postcopy_incoming_extra(MigrationIncomingState *mis, QIOChannel *ioc, uint32_t magic)
+{
+    PostcopyIncoming *pi = postcopy_of(mis);
+    GError *err = NULL;
+    bool expected;
+
+    g_mutex_lock(&mis->lock);
+    expected = expects_urgent(mis, magic);
+    if (expected) {
+        pi->urgent_ended = false;
+        pi->urgent = preempt_receiver_start(pi->dest, ioc, urgent_ended, mis, &err);
+        g_cond_broadcast(&mis->wake);
+    }
+    g_mutex_unlock(&mis->lock);
+    if (!expected || err) {
+        warn_report("Extra incoming migration connection; ignoring%s%s", err ? ": " : "",
+                    err ? err->message : "");
+        g_clear_error(&err);
+        io_channel_close(ioc, NULL);
+    }
+    g_object_unref(ioc);
+}
+
+static void stop_urgent(MigrationIncomingState *mis)
+{
+    PreemptReceiver *r;
+
+    g_mutex_lock(&mis->lock);
+    r = g_steal_pointer(&postcopy_of(mis)->urgent);
+    g_mutex_unlock(&mis->lock);
+    preempt_receiver_stop(r);
+}
+
+/* How long the channel for urgent pages may take to come up at the very end. */
+#define URGENT_PATIENCE_US (10 * G_TIME_SPAN_SECOND)
+
+/* The main channel has said its last word; pages may still be under way on the other. */
+static bool await_missing(MigrationIncomingState *mis, GError **errp)
+{
+    PostcopyIncoming *pi = postcopy_of(mis);
+    int64_t end = g_get_monotonic_time() + URGENT_PATIENCE_US;
+    uint64_t missing;
+
+    g_mutex_lock(&mis->lock);
+    while (postcopy_destination_missing(pi->dest) && !pi->urgent_ended &&
+           options_cap(&mis->m->options, MIGRATION_CAPABILITY_POSTCOPY_PREEMPT)) {
+        if (pi->urgent) {
+            g_cond_wait(&mis->wake, &mis->lock);
+        } else if (!g_cond_wait_until(&mis->wake, &mis->lock, end)) {
+            break;
+        }
+    }
+    g_mutex_unlock(&mis->lock);
+    missing = postcopy_destination_missing(pi->dest);
+    if (missing) {
+        error_setg(errp, "The stream has ended, but %" PRIu64 " pages have not come", missing);
+    }
+    return !missing;
+}
+
 /* ---- the end ---- */
 
 static void join_devices(PostcopyIncoming *pi)
@@ -259,12 +377,14 @@ bool postcopy_incoming_eof(void *opaque, GError **errp)
         error_setg(errp, "The stream ends in the middle of the switch to postcopy");
         return false;
     }
-    return true;
+    return await_missing(mis, errp);
 }
 
 void postcopy_incoming_complete(MigrationIncomingState *mis)
 {
+    stop_urgent(mis);
     postcopy_destination_end(postcopy_of(mis)->dest);
+    postcopy_of(mis)->measured = postcopy_destination_take_measured(postcopy_of(mis)->dest);
     return_path_accept(mis->return_path, NULL); /* the guest has been ours for long */
     incoming_set_status(mis, MIGRATION_STATUS_COMPLETED);
 }
@@ -272,13 +392,19 @@ void postcopy_incoming_complete(MigrationIncomingState *mis)
 void postcopy_incoming_cleanup(MigrationIncomingState *mis)
 {
     PostcopyIncoming *pi = postcopy_of(mis);
+    PostcopyDestination *dest;
 
+    stop_urgent(mis);
     if (pi->dest) {
         /* A device that waits for a page which will not come: let it go on and fail. */
         postcopy_destination_end(pi->dest);
         join_devices(pi);
         qemu_fclose(g_steal_pointer(&pi->package.f), NULL);
-        g_clear_pointer(&pi->dest, postcopy_destination_free);
+        g_mutex_lock(&mis->lock);
+        dest = g_steal_pointer(&pi->dest);
+        g_mutex_unlock(&mis->lock);
+        stop_urgent(mis); /* one that came at the last moment */
+        postcopy_destination_free(dest);
         g_clear_error(&pi->pause_reason);
     }
 }
@@ -309,6 +435,7 @@ static void park(MigrationIncomingState *mis, GError *err)
     error_report("Detected IO failure for postcopy. Migration paused: %s", err->message);
     return_path_writer_detach(mis->return_path);
     qemu_file_shutdown(mis->file);
+    stop_urgent(mis);
     postcopy_destination_reset(pi->dest);
     g_mutex_lock(&mis->lock);
     g_clear_error(&pi->pause_reason);
@@ -346,6 +473,33 @@ bool postcopy_incoming_pause(MigrationIncomingState *mis, GError *err)
     return true;
 }
 
+/* ---- figures ---- */
+
+void postcopy_incoming_fill_info(MigrationIncomingState *mis, MigrationInfo *info)
+{
+    BlocktimeFigures f;
+
+    if (incoming_status(mis) != MIGRATION_STATUS_COMPLETED || !postcopy_of(mis)->measured) {
+        return;
+    }
+    blocktime_read(postcopy_of(mis)->measured, &f);
+    info->has_postcopy_blocktime = info->has_postcopy_latency = true;
+    info->has_postcopy_non_vcpu_latency = true;
+    info->postcopy_blocktime = f.all_blocked / 1000000;
+    info->postcopy_latency = f.average;
+    info->postcopy_non_vcpu_latency = f.other_average;
+    info->postcopy_vcpu_blocktime = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+    info->postcopy_vcpu_latency = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    info->postcopy_latency_dist = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    for (unsigned i = 0; i < f.vcpus; i++) {
+        uint32_t ms = f.blocked[i] / 1000000;
+
+        g_array_append_val(info->postcopy_vcpu_blocktime, ms);
+        g_array_append_val(info->postcopy_vcpu_latency, f.latency[i]);
+    }
+    g_array_append_vals(info->postcopy_latency_dist, f.buckets, BLOCKTIME_BUCKETS);
+}
+
 /* ---- commands ---- */
 
 /* Command recv-bitmap, a block name shorter than 256 bytes: how a recovery begins. */
@@ -361,6 +515,10 @@ static void recovery_channel(TransportListener *l, QIOChannel *ioc, uint32_t mag
     g_mutex_lock(&mis->lock);
     waits = incoming_status(mis) == MIGRATION_STATUS_POSTCOPY_PAUSED && !mis->recovers;
     g_mutex_unlock(&mis->lock);
+    if (!waits && options_cap(&mis->m->options, MIGRATION_CAPABILITY_POSTCOPY_PREEMPT)) {
+        postcopy_incoming_extra(mis, ioc, magic);
+        return;
+    }
     if (!waits) {
         transport_listener_reject(l, ioc, "There is a source already");
         return;

@@ -14,14 +14,17 @@
 #define GODWIT_MIGRATION_POSTCOPY_INCOMING_H
 
 #include "migration/loadvm.h"
-#include "migration/postcopy/destination.h"
+#include "migration/postcopy/preempt.h"
 #include "migration/transport/transport.h"
 
 typedef struct {
     PostcopyDestination *dest; /* NULL: not advised */
     LoadContext package;       /* what the devices thread reads */
     GThread *devices;
-    bool listening;       /* the package has said so */
+    PostcopyBlocktime *measured; /* incoming thread, main after completion; NULL: not */
+    bool listening;              /* the package has said so */
+    PreemptReceiver *urgent;     /* under MigrationIncomingState.lock */
+    bool urgent_ended;           /* under it too: nothing more comes there */
     GError *pause_reason; /* under MigrationIncomingState.lock: what broke last, while paused */
 } PostcopyIncoming;
 
@@ -41,6 +44,13 @@ void postcopy_incoming_complete(MigrationIncomingState *mis);
 bool postcopy_incoming_pause(MigrationIncomingState *mis, GError *err);
 /* Wait for the devices thread, release everything. Incoming thread, or main after it has ended. */
 void postcopy_incoming_cleanup(MigrationIncomingState *mis);
+
+/* What threads waited for pages, once the migration has completed. */
+void postcopy_incoming_fill_info(MigrationIncomingState *mis, MigrationInfo *info);
+
+/* A connection beside those of the stream: the channel for urgent pages, if one is expected. Takes
+ * @ioc, of @l. @magic: its first bytes, as in TransportAcceptor. Main thread. */
+void postcopy_incoming_extra(MigrationIncomingState *mis, QIOChannel *ioc, uint32_t magic);
 
 /* ---- commands; main thread, big lock ---- */
 

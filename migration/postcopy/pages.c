@@ -109,20 +109,44 @@ bool postcopy_page_request(PostcopyBlock *pb, uint64_t page)
     return true;
 }
 
-void postcopy_pages_arrived(PostcopyBlock *pb, uint64_t first, uint64_t count)
+/* Set the bits; how many of them were clear. */
+static uint64_t set_received(PostcopyBlock *pb, uint64_t first, uint64_t count)
+{
+    uint64_t end = first + count, fresh = 0;
+
+    while (first < end) {
+        uint64_t n = MIN(end - first, BITS_PER_LONG - first % BITS_PER_LONG);
+        unsigned long mask = (n == BITS_PER_LONG ? ~0UL : (1UL << n) - 1) << first % BITS_PER_LONG;
+        unsigned long old =
+            __atomic_fetch_or(&pb->received[BIT_WORD(first)], mask, __ATOMIC_SEQ_CST);
+
+        fresh += __builtin_popcountl(mask & ~old);
+        first += n;
+    }
+    return fresh;
+}
+
+bool postcopy_pages_arrived(PostcopyPages *p, PostcopyBlock *pb, uint64_t first, uint64_t count)
 {
     uint64_t step = postcopy_host_pages(pb);
+    uint64_t fresh = set_received(pb, first, count);
 
-    bitmap_set_atomic(pb->received, first, count);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     for (uint64_t page = first; page < first + count; page += step) {
         clear_bit_atomic(page, pb->requested);
     }
+    return fresh && __atomic_sub_fetch(&p->missing, fresh, __ATOMIC_SEQ_CST) == 0;
 }
 
-void postcopy_pages_drop(PostcopyBlock *pb, uint64_t first, uint64_t count)
+void postcopy_pages_drop(PostcopyPages *p, PostcopyBlock *pb, uint64_t first, uint64_t count)
 {
+    p->missing += bitmap_count(pb->received, first, count);
     bitmap_clear(pb->received, first, count);
+}
+
+uint64_t postcopy_pages_missing(const PostcopyPages *p)
+{
+    return __atomic_load_n(&p->missing, __ATOMIC_SEQ_CST);
 }
 
 void postcopy_pages_copy_received(const PostcopyBlock *pb, unsigned long *out)

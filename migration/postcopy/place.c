@@ -28,7 +28,12 @@ bool postcopy_place(PostcopyPlace *p, PostcopyBlock *pb, uint64_t first, uint64_
                        pb->block->idstr);
         return false;
     }
-    postcopy_pages_arrived(pb, first, count);
+    if (p->blocktime) {
+        blocktime_end(p->blocktime, dst, len);
+    }
+    if (postcopy_pages_arrived(&p->pages, pb, first, count) && p->complete) {
+        p->complete(p->opaque);
+    }
     return true;
 }
 

@@ -9,6 +9,7 @@
 #ifndef GODWIT_MIGRATION_POSTCOPY_PLACE_H
 #define GODWIT_MIGRATION_POSTCOPY_PLACE_H
 
+#include "migration/postcopy/blocktime.h"
 #include "migration/postcopy/pages.h"
 #include "migration/qemu-file.h"
 
@@ -18,6 +19,9 @@ typedef struct {
     int uffd;              /* -1: not listening */
     uint64_t largest_page; /* of all blocks */
     uint8_t *zeroes;       /* of largest_page bytes if a block cannot do without, else NULL */
+    PostcopyBlocktime *blocktime;   /* NULL: nobody wants to know */
+    void (*complete)(void *opaque); /* the last missing page has come; any thread; or NULL */
+    void *opaque;
 } PostcopyPlace;
 
 /* Bytes for whole host pages, at @src; NULL: zeroes. Wakes who waits. Any thread. */

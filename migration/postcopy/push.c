@@ -36,8 +36,9 @@ struct PostcopyPush {
 
     /* The thread that reads requests. */
     DirtyBlock *last_block;
-    QEMUFile *urgent_file; /* set while that thread does not run */
     RamSink *urgent_sink;
+    GMutex urgent_lock;    /* that thread's, but for the last word on the file */
+    QEMUFile *urgent_file; /* set while that thread does not run */
 
     /* Atomic: where the background shall go on, block << 40 | page; NO_HINT: as it likes. */
     uint64_t hint;
@@ -151,6 +152,7 @@ PostcopyPush *postcopy_push_new(DirtyMap *dirty, RamZero *zero, MigrationCounter
     p->urgent_sink = ram_sink_stream_new();
     p->queue = g_array_new(FALSE, FALSE, sizeof(Position));
     g_mutex_init(&p->lock);
+    g_mutex_init(&p->urgent_lock);
     return p;
 }
 
@@ -161,6 +163,7 @@ void postcopy_push_free(PostcopyPush *p)
         p->urgent_sink->ops->cleanup(p->urgent_sink);
         g_array_unref(p->queue);
         g_mutex_clear(&p->lock);
+        g_mutex_clear(&p->urgent_lock);
         g_free(p);
     }
 }
@@ -405,6 +408,26 @@ void postcopy_push_set_urgent_file(PostcopyPush *p, QEMUFile *f)
     p->urgent_file = f;
 }
 
+void postcopy_push_end_urgent(PostcopyPush *p)
+{
+    g_mutex_lock(&p->urgent_lock);
+    if (p->urgent_file) {
+        qemu_put_be64(p->urgent_file, RAM_FLAG_EOS);
+        qemu_fflush(p->urgent_file);
+    }
+    g_mutex_unlock(&p->urgent_lock);
+}
+
+static bool send_claimed(PostcopyPush *p, DirtyBlock *db, uint64_t page, GError **errp)
+{
+    bool ok;
+
+    g_mutex_lock(&p->urgent_lock);
+    ok = send_urgent(p, p->urgent_sink, p->urgent_file, db, page, host_pages(db), errp);
+    g_mutex_unlock(&p->urgent_lock);
+    return ok;
+}
+
 static DirtyBlock *requested_block(PostcopyPush *p, const char *name, GError **errp)
 {
     for (unsigned i = 0; name && i < p->dirty->n; i++) {
@@ -470,8 +493,7 @@ bool postcopy_push_request(PostcopyPush *p, const char *block, uint64_t offset, 
         return false;
     }
     for (uint64_t page = first; p->urgent_file && page < end; page += host_pages(db)) {
-        if (claim_host_page(p, db, page) &&
-            !send_urgent(p, p->urgent_sink, p->urgent_file, db, page, host_pages(db), errp)) {
+        if (claim_host_page(p, db, page) && !send_claimed(p, db, page, errp)) {
             return false;
         }
     }

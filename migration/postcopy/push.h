@@ -44,6 +44,8 @@ IterateResult postcopy_push_section(PostcopyPush *p, QEMUFile *f, bool all, GErr
 
 /* Requests go out on @f (NULL: on the main channel). No request is being served. */
 void postcopy_push_set_urgent_file(PostcopyPush *p, QEMUFile *f);
+/* Everything is sent: say so on the urgent channel, if there is one. Migration thread. */
+void postcopy_push_end_urgent(PostcopyPush *p);
 /*
  * Somebody waits for @length bytes at @offset of @block (NULL: the block of the last request).
  * False and *errp: no such pages. The thread that reads requests.

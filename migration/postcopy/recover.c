@@ -115,6 +115,7 @@ static bool handshake(MigrationState *s, GError **errp)
         return false;
     }
     postcopy_push_restart(s->postcopy.push);
+    postcopy_push_set_urgent_file(s->postcopy.push, s->postcopy.urgent);
     __atomic_store_n(&s->postcopy.requests_open, true, __ATOMIC_RELEASE);
     savevm_put_command(s->file, STREAM_CMD_POSTCOPY_RESUME, NULL, 0);
     qemu_fflush(s->file);
@@ -123,13 +124,21 @@ static bool handshake(MigrationState *s, GError **errp)
 
 /* ---- pausing ---- */
 
+static void cut_line(MigrationState *s)
+{
+    if (s->postcopy.urgent) {
+        qemu_file_shutdown(s->postcopy.urgent);
+    }
+    qemu_file_shutdown(s->file);
+}
+
 /* Cut the line, wait until nobody uses it any more. Takes @err. */
 static void park(MigrationState *s, GError *err)
 {
     MigrationStatus now = outgoing_status(s);
 
     migration_fail(s, err);
-    qemu_file_shutdown(s->file);
+    cut_line(s);
     g_mutex_lock(&s->lock);
     while (s->return_path && !s->peer_done) {
         g_cond_wait(&s->wake, &s->lock);
@@ -176,11 +185,16 @@ bool postcopy_source_pause(MigrationState *s, GError *err)
 /* ---- commands ---- */
 
 /* The migration thread is parked: the line is ours to exchange. */
-static void exchange_channel(MigrationState *s, QIOChannel *ioc)
+static void exchange_channel(MigrationState *s, QIOChannel *ioc, QEMUFile *urgent)
 {
     return_path_reader_join(g_steal_pointer(&s->return_path));
     stat_add(&s->retired_bytes, qemu_file_transferred(s->file));
     qemu_fclose(g_steal_pointer(&s->file), NULL);
+    if (s->postcopy.urgent) {
+        stat_add(&s->retired_bytes, qemu_file_transferred(s->postcopy.urgent));
+        qemu_fclose(s->postcopy.urgent, NULL);
+    }
+    s->postcopy.urgent = urgent;
     io_channel_set_blocking(ioc, true, NULL);
     io_channel_set_delay(ioc, false);
     s->file = qemu_file_new_output(ioc);
@@ -207,6 +221,18 @@ static void stay_paused(MigrationState *s, GError *err)
                         MIGRATION_STATUS_POSTCOPY_PAUSED);
 }
 
+/* Both channels are there, or one is not. */
+static void line_opened(MigrationState *s, QIOChannel *ioc, QEMUFile *urgent, GError *err)
+{
+    if (err) {
+        io_channel_close(ioc, NULL);
+        stay_paused(s, err);
+    } else {
+        exchange_channel(s, ioc, urgent);
+    }
+    g_object_unref(ioc);
+}
+
 static void reconnected(QIOChannel *ioc, GError *err, void *opaque)
 {
     MigrationState *s = opaque;
@@ -221,8 +247,7 @@ static void reconnected(QIOChannel *ioc, GError *err, void *opaque)
         stay_paused(s, err);
         return;
     }
-    exchange_channel(s, ioc);
-    g_object_unref(ioc);
+    preempt_open(s, s->postcopy.transport, ioc, line_opened);
 }
 
 bool postcopy_source_resume(MigrationState *s, const MigrationTransport *t, GError **errp)
@@ -235,6 +260,7 @@ bool postcopy_source_resume(MigrationState *s, const MigrationTransport *t, GErr
         return false;
     }
     recorder_note(s->m->source_record, transport_name(t));
+    postcopy_source_remember(s, t);
     s->connection = transport_connect(t, s->host, reconnected, s, &err);
     if (!s->connection) {
         g_propagate_error(errp, g_error_copy(err));
@@ -254,6 +280,6 @@ bool postcopy_source_interrupt(MigrationState *s)
     }
     error_setg(&err, "Postcopy migration is paused by the user");
     migration_fail(s, err);
-    qemu_file_shutdown(s->file);
+    cut_line(s);
     return true;
 }

@@ -15,6 +15,15 @@ void postcopy_source_start(MigrationState *s)
     g_mutex_unlock(&s->lock);
 }
 
+void postcopy_source_remember(MigrationState *s, const MigrationTransport *t)
+{
+    g_clear_pointer(&s->postcopy.transport, transport_free);
+    s->postcopy.transport = transport_new_from_address(transport_address(t), NULL);
+    if (s->postcopy.transport) {
+        transport_set_options(s->postcopy.transport, &s->m->options);
+    }
+}
+
 bool postcopy_source_due(MigrationState *s)
 {
     MigPendingData p;
@@ -119,6 +128,7 @@ static bool send_switch(MigrationState *s, GError **errp)
         !switchover_pass_point(s, &s->offered, errp)) {
         return false;
     }
+    postcopy_push_set_urgent_file(push, s->postcopy.urgent);
     __atomic_store_n(&s->postcopy.push, push, __ATOMIC_RELEASE);
     __atomic_store_n(&s->postcopy.requests_open, true, __ATOMIC_RELEASE);
     /* A cancel, which takes the big lock too, has come before the last check or is refused now. */
@@ -213,6 +223,7 @@ static bool finish_stream(MigrationState *s, GError **errp)
     if (!switchover_flush_rest(s, "the end of the stream", errp)) {
         return false;
     }
+    postcopy_push_end_urgent(s->postcopy.push);
     g_mutex_lock(&s->lock);
     while (!s->peer_done && !s->error && !s->cancelled) {
         g_cond_wait(&s->wake, &s->lock);

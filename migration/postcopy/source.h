@@ -16,8 +16,9 @@
 #ifndef GODWIT_MIGRATION_POSTCOPY_SOURCE_H
 #define GODWIT_MIGRATION_POSTCOPY_SOURCE_H
 
+#include "migration/channels.h"
+#include "migration/postcopy/preempt.h"
 #include "migration/postcopy/push.h"
-#include "migration/transport/transport.h"
 
 /* Pings: 2 in front of the package, 3 in it, in front of `run`, 4 behind it. */
 #define POSTCOPY_PING_LOADED 3
@@ -26,7 +27,15 @@ typedef struct {
     bool wanted;        /* atomic: migrate-start-postcopy */
     PostcopyPush *push; /* atomic; NULL until the switch; the RAM section's */
     bool requests_open; /* atomic: the destination may ask for pages */
-    bool all_sent;      /* migration thread: and confirmed */
+    QEMUFile *urgent;   /* as MigrationState.file; NULL: no channel of its own */
+
+    /* Main thread, while the channel for urgent pages is being opened. */
+    MigrationTransport *transport;
+    ChannelsOpening *opening;
+    QIOChannel *main;
+    PreemptOpened *opened;
+
+    bool all_sent; /* migration thread: and confirmed */
 
     /* Under MigrationState.lock. */
     bool loaded;      /* the destination's devices are */
@@ -60,6 +69,8 @@ void postcopy_source_pong(MigrationState *s, uint32_t cookie);
 
 /* migrate-start-postcopy. */
 void postcopy_source_start(MigrationState *s);
+/* Where to open the channel for urgent pages. */
+void postcopy_source_remember(MigrationState *s, const MigrationTransport *t);
 /* migrate resume=true: connect again. */
 bool postcopy_source_resume(MigrationState *s, const MigrationTransport *t, GError **errp);
 /* migrate-pause. False: there is nothing to pause. */

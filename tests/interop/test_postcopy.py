@@ -46,6 +46,14 @@ def switch(src: VM, dst: VM, uri: str, slow: int = 0) -> None:
     dst.wait_status("running")
 
 
+def wait_requests(src: VM, n: int) -> None:
+    """The guest has missed that many pages."""
+    deadline = time.monotonic() + 60
+    while src.wait_migration("postcopy-active", "completed")["ram"]["postcopy-requests"] < n:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def finish(src: VM, dst: VM) -> dict:
     src.cmd("migrate-set-parameters", max_postcopy_bandwidth=0)
     info = src.wait_migration("completed")
@@ -61,10 +69,9 @@ def finish(src: VM, dst: VM) -> dict:
 def test_postcopy(make_vm, tmp_path, kinds, transport):
     listen = "tcp:127.0.0.1:0" if transport == "tcp" else f"unix:{tmp_path}/mig"
     src, dst = pair_up(make_vm, kinds, listen)
-    switch(src, dst, listen_address(dst), slow=20_000_000)
-    info = finish(src, dst)
-    assert info["ram"]["postcopy-bytes"] > 0
-    assert info["ram"]["postcopy-requests"] > 0
+    switch(src, dst, listen_address(dst), slow=1_000_000)
+    wait_requests(src, 3)
+    assert finish(src, dst)["ram"]["postcopy-bytes"] > 0
 
 
 @pytest.mark.parametrize("kinds", PAIRS, ids="-to-".join)
@@ -101,6 +108,38 @@ def test_shared_memory(make_vm, kinds):
     finish(src, dst)
 
 
+@pytest.mark.parametrize("transport", ["tcp", "unix"])
+@pytest.mark.parametrize("kinds", PAIRS, ids="-to-".join)
+def test_preempt(make_vm, tmp_path, kinds, transport):
+    """What is asked for has a channel of its own."""
+    listen = "tcp:127.0.0.1:0" if transport == "tcp" else f"unix:{tmp_path}/mig"
+    src, dst = pair_up(make_vm, kinds, listen, postcopy_preempt=True)
+    switch(src, dst, listen_address(dst), slow=1_000_000)
+    wait_requests(src, 20)
+    finish(src, dst)
+
+
+@pytest.mark.parametrize("kinds", [("godwit", "godwit"), ("stock", "godwit")], ids="-to-".join)
+def test_blocktime(make_vm, kinds):
+    """One hart, in the middle of a page's way for a second: what was measured here is what the guest has seen."""
+    src, dst = pair_up(make_vm, kinds, postcopy_blocktime=True)
+    line = Relay(port_of(dst))
+    switch(src, dst, line.uri, slow=1_000_000)
+    wait_requests(src, 5)
+    line.hold(2.0)
+    finish(src, dst)
+    gap = guest_check(dst)["gap_us"] / 1e6
+    figures = dst.cmd("query-migrate")
+    waits = sum(figures["postcopy-latency-dist"])
+    assert waits > 3 and len(figures["postcopy-latency-dist"]) == 24
+    assert figures["postcopy-vcpu-blocktime"] == [figures["postcopy-blocktime"]]
+    assert gap > 1.0 and figures["postcopy-blocktime"] / 1e3 > 0.8 * gap
+    longest = max(i for i, n in enumerate(figures["postcopy-latency-dist"]) if n)
+    assert 2 ** longest / 1e6 <= gap * 1.2 and gap <= 2 ** (longest + 1) / 1e6 * 1.2
+    assert figures["postcopy-vcpu-latency"] == [pytest.approx(
+        figures["postcopy-vcpu-blocktime"][0] * 1e6 / waits, rel=0.3)]
+
+
 # ---- recovery ----
 
 def port_of(vm: VM) -> int:
@@ -117,9 +156,10 @@ def mend(src: VM, dst: VM) -> Relay:
     return line
 
 
+@pytest.mark.parametrize("preempt", [False, True], ids=["plain", "preempt"])
 @pytest.mark.parametrize("kinds", PAIRS, ids="-to-".join)
-def test_recovery(make_vm, kinds):
-    src, dst = pair_up(make_vm, kinds)
+def test_recovery(make_vm, kinds, preempt):
+    src, dst = pair_up(make_vm, kinds, postcopy_preempt=preempt)
     line = Relay(port_of(dst))
     switch(src, dst, line.uri, slow=4_000_000)
     line.cut()
@@ -132,15 +172,18 @@ def test_recovery(make_vm, kinds):
     finish(src, dst)
 
 
-def test_many_cuts(make_vm):
+@pytest.mark.parametrize("preempt", [False, True], ids=["plain", "preempt"])
+def test_many_cuts(make_vm, preempt):
     """The line breaks at random moments, also in the middle of a recovery, and is mended each time."""
     rand = random.Random(4711)
-    src, dst = pair_up(make_vm, ("godwit", "godwit"))
+    src, dst = pair_up(make_vm, ("godwit", "godwit"), postcopy_preempt=preempt)
     line = Relay(port_of(dst))
     switch(src, dst, line.uri, slow=1_000_000)
     for turn in range(200 if LONG else 20):
         time.sleep(rand.random() * 0.05)
-        line.cut(hard=rand.random() < 0.5)
+        line.cut(index=rand.choice([None, 0, 1]) if preempt else None, hard=rand.random() < 0.5)
+        src.wait_migration("postcopy-paused")
+        dst.wait_migration("postcopy-paused")
         line.close()
         line = mend(src, dst)
         if rand.random() < 0.5:  # let the recovery get through

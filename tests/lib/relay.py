@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 
 
@@ -17,6 +18,7 @@ class Relay:
         self.pairs: list[tuple[socket.socket, socket.socket]] = []
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=16)
         self.port = self.listener.getsockname()[1]
+        self.resume_at = 0.0
         self.seen = 0  # bytes passed on towards the target
         self.on_bytes: Callable[[int], None] | None = None
         threading.Thread(target=self._accept, daemon=True).start()
@@ -44,6 +46,8 @@ class Relay:
     def _pump(self, a: socket.socket, b: socket.socket, forward: bool) -> None:
         try:
             while data := a.recv(1 << 16):
+                while (wait := self.resume_at - time.monotonic()) > 0:
+                    time.sleep(min(wait, 0.05))
                 b.sendall(data)
                 if forward:
                     self.seen += len(data)
@@ -55,6 +59,10 @@ class Relay:
             b.shutdown(socket.SHUT_WR)
         except OSError:
             pass
+
+    def hold(self, seconds: float) -> None:
+        """Nothing passes for a while."""
+        self.resume_at = time.monotonic() + seconds
 
     def cut(self, index: int | None = None, hard: bool = True) -> int:
         """Break all connections, or number @index; @hard: by reset. How many there were."""

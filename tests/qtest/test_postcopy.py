@@ -95,6 +95,16 @@ def test_refusals(make_vm):
         vm.caps(postcopy_ram=True)
 
 
+def test_preempt_needs(make_vm, tmp_path):
+    vm = make_vm("godwit", *pattern_args(**GUEST))
+    with pytest.raises(QMPError, match="'postcopy-preempt' requires capability 'postcopy-ram'"):
+        vm.caps(postcopy_preempt=True)
+    vm.caps(postcopy_ram=True, postcopy_preempt=True)
+    vm.cmd("migrate", uri=f"exec:cat >{tmp_path}/state")
+    assert "does not support multi-channels" in vm.wait_migration("failed")["error-desc"]
+    guest_full_pass(vm)
+
+
 def test_disk_file(make_vm, tmp_path):
     """Memory in a file on disk cannot be missing: the destination says so at once."""
     back = ["-object", f"memory-backend-file,id=m0,size=128M,mem-path={tmp_path}/ram,share=on",

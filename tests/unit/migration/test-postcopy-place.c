@@ -47,7 +47,7 @@ static Guest *guest_new(uint64_t page_size)
     for (unsigned i = 0; i < g->place.pages.n; i++) {
         PostcopyBlock *pb = &g->place.pages.blocks[i];
 
-        postcopy_pages_drop(pb, 0, pb->length >> TARGET_PAGE_BITS);
+        postcopy_pages_drop(&g->place.pages, pb, 0, pb->length >> TARGET_PAGE_BITS);
         g_assert_true(
             uffd_register(g->place.uffd, pb->block->host, pb->length, UFFD_MISSING, NULL));
         pb->has_zero = uffd_range_has_zero(g->place.uffd, pb->block->host, pb->length);
@@ -161,6 +161,7 @@ static void test_small(void)
     g_assert_cmpuint(g->ram->host[(PAGES - 1) * TARGET_PAGE_SIZE], ==, 44);
     g_assert_cmpuint(g->rom->host[3 * TARGET_PAGE_SIZE], ==, 77);
     g_assert_cmpuint(bitmap_count(ram->received, 0, PAGES), ==, 402);
+    g_assert_cmpuint(postcopy_pages_missing(&g->place.pages), ==, PAGES + 4 - 403);
     g_assert_false(postcopy_page_received(ram, 400));
     guest_free(g);
 }
