@@ -6,6 +6,7 @@
  *   bit 1   no configuration section is expected
  *   bit 2   no section footers are expected
  *   bit 3   the VM had state of its own
+ *   bit 4   the source may switch to postcopy; a guest that runs then is the end, too
  *
  * What was accepted can be saved again.
  */
@@ -27,7 +28,8 @@ static bool ended(FakeVM *vm)
 {
     MigrationStatus status = incoming_status(vm->m->incoming);
 
-    return status == MIGRATION_STATUS_COMPLETED || status == MIGRATION_STATUS_FAILED;
+    return status == MIGRATION_STATUS_COMPLETED || status == MIGRATION_STATUS_FAILED ||
+           status == MIGRATION_STATUS_POSTCOPY_PAUSED;
 }
 
 static void run_incoming(FakeVM *vm, const uint8_t *bytes, size_t len)
@@ -86,6 +88,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (data[0] & 8) {
         fake_vm_populate(vm, 3);
+    }
+    if (data[0] & 16) {
+        fake_vm_set_cap(vm, MIGRATION_CAPABILITY_POSTCOPY_RAM);
     }
     if (data[0] & 1) {
         run_incoming(vm, data + 1, size - 1);

@@ -89,9 +89,34 @@ static void on_done(void *opaque, ReturnPathVerdict verdict, GError *err, bool e
     ++*(unsigned *)opaque;
 }
 
+static bool on_request(void *opaque, const char *block, uint64_t offset, uint64_t length,
+                       GError **errp)
+{
+    g_assert_true(!block || strlen(block) < 256);
+    return true;
+}
+
+static bool on_bitmap(void *opaque, const char *block, QEMUFile *f, GError **errp)
+{
+    qemu_file_skip(f, qemu_get_be64(f) % 64);
+    return qemu_file_check(f, errp);
+}
+
+static bool on_resume_ack(void *opaque, uint32_t value, GError **errp)
+{
+    return true;
+}
+
 static void reader(const uint8_t *data, size_t size)
 {
-    static const ReturnPathEvents events = {on_pong, on_loaded, on_done};
+    static const ReturnPathEvents events = {
+        .pong = on_pong,
+        .request = on_request,
+        .bitmap = on_bitmap,
+        .resume_ack = on_resume_ack,
+        .loaded = on_loaded,
+        .done = on_done,
+    };
     g_autoptr(QIOChannelBuffer) ioc = io_channel_buffer_new();
     unsigned done = 0;
 
