@@ -73,11 +73,30 @@ static bool send_memory(MigrationState *s, GError **errp)
     return result == ITERATE_DONE;
 }
 
+/* Only memory can be held back at one moment; other live state (VFIO) goes on changing. */
+static bool only_memory_is_live(MigrationState *s, GError **errp)
+{
+    SAVEVM_FOREACH(se, s->m->savevm)
+    {
+        if (savevm_is_live(se) && se->opaque != s->m->ram) {
+            error_setg(errp,
+                       "'%s' can only be saved while the guest stands still: turn the capability "
+                       "'background-snapshot' off",
+                       se->idstr);
+            return false;
+        }
+    }
+    return true;
+}
+
 bool background_run(MigrationState *s, GError **errp)
 {
     g_autoptr(QIOChannelBuffer) blob = io_channel_buffer_new();
     GByteArray *bytes = io_channel_buffer_bytes(blob);
 
+    if (!only_memory_is_live(s, errp)) {
+        return false;
+    }
     if (!freeze(s, blob, errp) || !send_memory(s, errp)) {
         return false;
     }

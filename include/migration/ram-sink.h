@@ -39,7 +39,7 @@ typedef struct RamSinkOps {
     bool (*send_run)(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first, uint64_t count,
                      GError **errp);
     /* The same for contents that are not (or no longer) in guest memory: @bytes stay as they are
-     * until end_round and a flush. */
+     * until end_round and a flush. NULL: no background snapshots this way. */
     bool (*send_bytes)(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first, uint64_t count,
                        const uint8_t *bytes, GError **errp);
     /* @count pages that are all zero. */

@@ -43,6 +43,10 @@ bool ram_background_setup(QEMUFile *f, RamState *rs, GError **errp)
     rs->env.options(rs->env.opaque, &b->options);
     b->counters = rs->env.counters(rs->env.opaque);
     b->sink = rs->env.sink(rs->env.opaque, errp);
+    if (b->sink && !b->sink->ops->send_bytes) {
+        error_setg(errp, "a background snapshot cannot travel over '%s'", b->sink->ops->name);
+        return false;
+    }
     b->guard = b->sink ? ram_guard_new(list, b->options.ignore_shared, errp) : NULL;
     if (!b->guard || !ram_put_block_list(f, list, b->sink, b->options.ignore_shared, false, errp) ||
         !b->sink->ops->setup(b->sink, f, errp)) {
