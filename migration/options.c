@@ -131,6 +131,10 @@ static bool check_cap(const MigrationOptions *o, MigrationCapability cap, GError
 
 bool options_check(const MigrationOptions *o, GError **errp)
 {
+    if (o->caps[MIGRATION_CAPABILITY_MAPPED_RAM] && o->caps[MIGRATION_CAPABILITY_POSTCOPY_RAM]) {
+        error_setg(errp, "Mapped-ram migration is incompatible with postcopy"); /* QEMU's words */
+        return false;
+    }
     for (unsigned i = 0; i < MIGRATION_CAPABILITY__MAX; i++) {
         if (o->caps[i] && !check_cap(o, i, errp)) {
             return false;
