@@ -106,6 +106,16 @@ void migration_emit_status(Migration *m, MigrationStatus status)
     }
 }
 
+bool migration_check_transport(Migration *m, const MigrationTransport *t, GError **errp)
+{
+    if (options_cap(&m->options, MIGRATION_CAPABILITY_MULTIFD) &&
+        !(transport_flags(t) & TRANSPORT_MULTI_CHANNEL)) {
+        error_setg(errp, "Migration requires multi-channel URIs (e.g. tcp)");
+        return false;
+    }
+    return true;
+}
+
 SaveContext migration_save_context(Migration *m, QEMUFile *f)
 {
     return (SaveContext){f, m->savevm, options_switch(&m->options, SWITCH_SEND_SECTION_FOOTER)};

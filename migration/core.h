@@ -11,6 +11,7 @@
 #include "migration/recorder.h"
 #include "migration/savevm.h"
 #include "migration/stats.h"
+#include "migration/transport/transport.h"
 
 struct Migration {
     MigrationHost *host;
@@ -33,6 +34,8 @@ struct MigrationBlocker {
 void migration_emit_status(Migration *m, MigrationStatus status);
 /* Why this VM cannot migrate; GPtrArray of strings, NULL if it can. Big lock. */
 GPtrArray *migration_blocked_reasons(Migration *m);
+/* Can @t carry what the options ask for? */
+bool migration_check_transport(Migration *m, const MigrationTransport *t, GError **errp);
 /* The -global switches decide. */
 SaveContext migration_save_context(Migration *m, QEMUFile *f);
 

@@ -23,6 +23,9 @@ static const CapRow caps[MIGRATION_CAPABILITY__MAX] = {
     [MIGRATION_CAPABILITY_VALIDATE_UUID] = {"x-validate-uuid"},
     [MIGRATION_CAPABILITY_X_IGNORE_SHARED] = {"x-ignore-shared"},
     [MIGRATION_CAPABILITY_XBZRLE] = {"x-xbzrle"},
+    [MIGRATION_CAPABILITY_MULTIFD] = {.global = "x-multifd",
+                                      .conflicts = CAP(XBZRLE) | CAP(COMPRESS),
+                                      .fixed_by_listening = true},
     [MIGRATION_CAPABILITY_COMPRESS] = {"x-compress"},
 };
 
@@ -49,6 +52,11 @@ static const ParamRow params[PARAM__MAX] = {
                                    ZERO_PAGE_DETECTION__MAX - 1, ZERO_PAGE_DETECTION_LEGACY},
     [PARAM_XBZRLE_CACHE_SIZE] = {"xbzrle-cache-size", "xbzrle-cache-size", "bytes", 4096,
                                  UINT64_C(1) << 63, 64 * MiB, true},
+    [PARAM_MULTIFD_CHANNELS] = {"multifd-channels", "multifd-channels", "", 1, 255, 2},
+    [PARAM_MULTIFD_COMPRESSION] = {"multifd-compression", "multifd-compression", "", 0,
+                                   MULTI_FD_COMPRESSION__MAX - 1, MULTI_FD_COMPRESSION_NONE},
+    [PARAM_MULTIFD_ZLIB_LEVEL] = {"multifd-zlib-level", "multifd-zlib-level", "", 0, 9, 1},
+    [PARAM_MULTIFD_ZSTD_LEVEL] = {"multifd-zstd-level", "multifd-zstd-level", "", 0, 20, 1},
     [PARAM_COMPRESS_LEVEL] = {"compress-level", "x-compress-level", "", 0, 9, 1},
     [PARAM_COMPRESS_THREADS] = {"compress-threads", "x-compress-threads", "", 1, 255, 8},
     [PARAM_COMPRESS_WAIT_THREAD] = {"compress-wait-thread", "x-compress-wait-thread", "", 0, 1, 1},
@@ -69,6 +77,8 @@ static const struct {
     [SWITCH_STORE_GLOBAL_STATE] = {"store-global-state", true},
     [SWITCH_SEND_CONFIGURATION] = {"send-configuration", true},
     [SWITCH_SEND_SECTION_FOOTER] = {"send-section-footer", true},
+    /* "virt" has no versions, so nothing turns this on for an older peer: 7.2 dies without. */
+    [SWITCH_MULTIFD_FLUSH_AFTER_EACH_SECTION] = {"multifd-flush-after-each-section", true},
 };
 
 void migration_options_init(MigrationOptions *o)
@@ -290,6 +300,15 @@ MigrationParameters *options_get_params(const MigrationOptions *o)
         *text_member(i, p) = text;
     }
     return p;
+}
+
+MultifdCodecOptions options_multifd_codec(const MigrationOptions *o)
+{
+    return (MultifdCodecOptions){
+        .method = options_param(o, PARAM_MULTIFD_COMPRESSION),
+        .zlib_level = options_param(o, PARAM_MULTIFD_ZLIB_LEVEL),
+        .zstd_level = options_param(o, PARAM_MULTIFD_ZSTD_LEVEL),
+    };
 }
 
 /* ---- -global migration.NAME=VALUE ---- */

@@ -53,7 +53,8 @@ void qmp_migrate(QmpCall *call, const QmpArgs_migrate *args, GError **errp)
         return;
     }
     t = parse_address(m, args->uri, args->channels, errp);
-    if (!t || !may_migrate(m, errp) || !savevm_prepare(m->savevm, errp)) {
+    if (!t || !may_migrate(m, errp) || !migration_check_transport(m, t, errp) ||
+        !savevm_prepare(m->savevm, errp)) {
         return;
     }
     outgoing_start(outgoing_new(m), t, errp);

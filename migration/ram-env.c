@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What ram/ asks of the rest of the subsystem. */
+#include "migration/incoming.h"
 #include "migration/outgoing.h"
 
 static RAMList *env_list(void *opaque)
@@ -63,6 +64,9 @@ static RamSink *env_sink(void *opaque, GError **errp)
 {
     Migration *m = opaque;
 
+    if (m->outgoing->multifd) {
+        return multifd_sink_new(m->outgoing->multifd);
+    }
     if (options_cap(&m->options, MIGRATION_CAPABILITY_COMPRESS)) {
         return compress_sink(m, errp);
     }
@@ -71,7 +75,20 @@ static RamSink *env_sink(void *opaque, GError **errp)
 
 static RamPlacer *env_placer(void *opaque, RAMList *list, GError **errp)
 {
-    return ram_placer_direct_new(list);
+    Migration *m = opaque;
+    RamPlacer *placer = ram_placer_direct_new(list);
+
+    if (m->incoming) {
+        incoming_bind_placer(m->incoming, list, placer);
+    }
+    return placer;
+}
+
+static bool env_marker(void *opaque, bool flush, GError **errp)
+{
+    Migration *m = opaque;
+
+    return !m->incoming || incoming_marker(m->incoming, flush, errp);
 }
 
 static uint32_t env_peer_features(void *opaque)
@@ -92,6 +109,7 @@ RamState *migration_ram_new(Migration *m)
         .note_pass = env_note_pass,
         .sink = env_sink,
         .placer = env_placer,
+        .marker = env_marker,
         .peer_features = env_peer_features,
         .opaque = m,
     };

@@ -50,6 +50,9 @@ typedef struct {
      * it in its cleanup. NULL: *errp says why there is none. Big lock. */
     RamSink *(*sink)(void *opaque, GError **errp);
     RamPlacer *(*placer)(void *opaque, RAMList *list, GError **errp);
+    /* The main channel is at the end of a section, or (@flush) at a record MULTIFD_FLUSH: what
+     * other channels have brought until then must be in place. Incoming thread. */
+    bool (*marker)(void *opaque, bool flush, GError **errp);
     /* What the destination understands beyond the plain format (PeerFeatures); 0 until it has
      * said so. Migration thread. */
     uint32_t (*peer_features)(void *opaque);
@@ -62,6 +65,9 @@ typedef struct RamState RamState;
 RamState *ram_state_new(const RamEnv *env);
 /* Neither direction may be active. */
 void ram_state_free(RamState *rs);
+/* The block a page of the stream belongs to, by the peer's word: NULL and *errp if there is none
+ * that may be written. Any receiving thread. */
+RAMBlock *ram_block_for_load(RAMList *list, const char *name, bool ignore_shared, GError **errp);
 /* Put @rs into the registry as "ram", instance 0, version 4. @rs outlives the entry. */
 SaveStateEntry *ram_register(SaveStateList *list, RamState *rs);
 

@@ -73,6 +73,9 @@ static void sync_pass(RamState *rs)
         s->pending_bytes = ram_xbzrle_cost(s->xbzrle, &s->dirty);
     }
     stat_set(&s->counters->pending_bytes, pending_bytes(s));
+    if (s->sink->ops->new_pass) {
+        s->sink->ops->new_pass(s->sink);
+    }
     stat_set(&s->counters->dirty_pages_rate, s->dirty.pages_per_second);
     stat_set(&s->counters->ram_remaining, s->dirty.dirty_pages << TARGET_PAGE_BITS);
     rs->env.note_pass(rs->env.opaque, s->dirty.dirty_pages << TARGET_PAGE_BITS);

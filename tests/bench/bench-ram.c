@@ -60,6 +60,11 @@ static RamPlacer *get_placer(void *opaque, RAMList *list, GError **errp)
     return ram_placer_direct_new(list);
 }
 
+static bool get_marker(void *opaque, bool flush, GError **errp)
+{
+    return true;
+}
+
 static uint32_t get_peer_features(void *opaque)
 {
     return 0;
@@ -76,6 +81,7 @@ static RamState *side_new(Side *s, uint64_t size)
         .note_pass = note_pass,
         .sink = get_sink,
         .placer = get_placer,
+        .marker = get_marker,
         .peer_features = get_peer_features,
         .opaque = s,
     };

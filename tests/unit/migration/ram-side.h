@@ -65,6 +65,14 @@ static inline RamPlacer *side_placer(void *opaque, RAMList *list, GError **errp)
     return ram_placer_direct_new(list);
 }
 
+static inline bool side_marker(void *opaque, bool flush, GError **errp)
+{
+    if (flush) {
+        error_setg(errp, "no channels here");
+    }
+    return !flush;
+}
+
 static inline uint32_t side_peer_features(void *opaque)
 {
     return ((RamSide *)opaque)->peer_features;
@@ -81,6 +89,7 @@ static inline void side_init(RamSide *s)
         .note_pass = side_note_pass,
         .sink = side_sink,
         .placer = side_placer,
+        .marker = side_marker,
         .peer_features = side_peer_features,
         .opaque = s,
     };
