@@ -27,6 +27,7 @@ static const CapRow caps[MIGRATION_CAPABILITY__MAX] = {
                                       .conflicts = CAP(XBZRLE) | CAP(COMPRESS),
                                       .fixed_by_listening = true},
     [MIGRATION_CAPABILITY_COMPRESS] = {"x-compress"},
+    [MIGRATION_CAPABILITY_AUTO_CONVERGE] = {"x-auto-converge"},
 };
 
 typedef struct {
@@ -61,6 +62,15 @@ static const ParamRow params[PARAM__MAX] = {
     [PARAM_COMPRESS_THREADS] = {"compress-threads", "x-compress-threads", "", 1, 255, 8},
     [PARAM_COMPRESS_WAIT_THREAD] = {"compress-wait-thread", "x-compress-wait-thread", "", 0, 1, 1},
     [PARAM_DECOMPRESS_THREADS] = {"decompress-threads", "x-decompress-threads", "", 1, 255, 2},
+    [PARAM_THROTTLE_TRIGGER_THRESHOLD] = {"throttle-trigger-threshold",
+                                          "x-throttle-trigger-threshold", "%", 1, 100, 50},
+    [PARAM_CPU_THROTTLE_INITIAL] = {"cpu-throttle-initial", "x-cpu-throttle-initial", "%", 1, 99,
+                                    20},
+    [PARAM_CPU_THROTTLE_INCREMENT] = {"cpu-throttle-increment", "x-cpu-throttle-increment", "%", 1,
+                                      99, 10},
+    [PARAM_CPU_THROTTLE_TAILSLOW] = {"cpu-throttle-tailslow", "x-cpu-throttle-tailslow", "", 0, 1,
+                                     false},
+    [PARAM_MAX_CPU_THROTTLE] = {"max-cpu-throttle", "x-max-cpu-throttle", "%", 1, 99, 99},
 };
 
 /* Called the same in QMP and as property of the "migration" object. */
@@ -126,6 +136,13 @@ bool options_check(const MigrationOptions *o, GError **errp)
         if (o->caps[i] && !check_cap(o, i, errp)) {
             return false;
         }
+    }
+    if (o->params[PARAM_MAX_CPU_THROTTLE] < o->params[PARAM_CPU_THROTTLE_INITIAL]) {
+        error_setg(errp,
+                   "Parameter 'max-cpu-throttle' expects a value between cpu-throttle-initial "
+                   "(%" PRIu64 ") and 99, not %" PRIu64,
+                   o->params[PARAM_CPU_THROTTLE_INITIAL], o->params[PARAM_MAX_CPU_THROTTLE]);
+        return false;
     }
     return true;
 }

@@ -36,11 +36,32 @@ static RamPhase env_phase(void *opaque)
                                                                 : RAM_PHASE_DOWNTIME;
 }
 
-static uint64_t env_xbzrle_cache_size(void *opaque)
+static void env_live_options(void *opaque, RamLiveOptions *out)
+{
+    Migration *m = opaque;
+    const MigrationOptions *o = &m->options;
+
+    out->xbzrle_cache_size = options_param(o, PARAM_XBZRLE_CACHE_SIZE);
+    out->throttle = (RamThrottleOptions){
+        .on = options_cap(o, MIGRATION_CAPABILITY_AUTO_CONVERGE),
+        .trigger_threshold = options_param(o, PARAM_THROTTLE_TRIGGER_THRESHOLD),
+        .initial = options_param(o, PARAM_CPU_THROTTLE_INITIAL),
+        .increment = options_param(o, PARAM_CPU_THROTTLE_INCREMENT),
+        .max = options_param(o, PARAM_MAX_CPU_THROTTLE),
+        .tailslow = options_param(o, PARAM_CPU_THROTTLE_TAILSLOW),
+    };
+}
+
+static void env_set_throttle(void *opaque, unsigned percent)
 {
     Migration *m = opaque;
 
-    return options_param(&m->options, PARAM_XBZRLE_CACHE_SIZE);
+    m->host->ops->set_throttle(m->host, (int)percent);
+    if (percent) {
+        g_autofree char *text = g_strdup_printf("the guest is slowed down by %u %%", percent);
+
+        recorder_note(m->source_record, text);
+    }
 }
 
 static void env_note_pass(void *opaque, uint64_t dirty_bytes)
@@ -105,7 +126,8 @@ RamState *migration_ram_new(Migration *m)
         .options = env_options,
         .counters = env_counters,
         .phase = env_phase,
-        .xbzrle_cache_size = env_xbzrle_cache_size,
+        .live_options = env_live_options,
+        .set_throttle = env_set_throttle,
         .note_pass = env_note_pass,
         .sink = env_sink,
         .placer = env_placer,

@@ -222,6 +222,8 @@ void stats_fill_info(MigrationState *s, MigrationInfo *info)
         if (options_cap(&s->m->options, MIGRATION_CAPABILITY_COMPRESS)) {
             fill_compression(s, info);
         }
+        info->cpu_throttle_percentage = (int64_t)stat_get(&s->m->counters.throttle_percent);
+        info->has_cpu_throttle_percentage = info->cpu_throttle_percentage > 0;
         fill_times(s, info, status == MIGRATION_STATUS_COMPLETED);
         break;
     default:

@@ -27,6 +27,7 @@ typedef struct MigrationCounters {
     /* `compress`: pages sent compressed (among normal_pages too), what they took, pages that found
      * no thread free. */
     uint64_t compress_pages, compress_bytes, compress_busy;
+    uint64_t throttle_percent; /* of time the guest sleeps by auto-converge */
     /* Written at a dirty sync. */
     uint64_t ram_total;     /* bytes of all blocks that travel */
     uint64_t ram_remaining; /* bytes not sent yet */

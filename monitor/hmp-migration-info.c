@@ -217,6 +217,10 @@ void hmp_info_migrate(HmpContext *c)
         if (info->ram) {
             print_ram(c->out, info->ram);
         }
+        if (info->has_cpu_throttle_percentage) {
+            g_string_append_printf(c->out, "CPU Throttle (%%): \t%" PRId64 "\n",
+                                   info->cpu_throttle_percentage);
+        }
         if (info->xbzrle_cache) {
             print_xbzrle(c->out, info->xbzrle_cache);
         }

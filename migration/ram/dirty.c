@@ -46,7 +46,7 @@ bool dirty_map_start(DirtyMap *d, RAMList *list, bool ignore_shared, GError **er
     return true;
 }
 
-void dirty_map_sync(DirtyMap *d)
+uint64_t dirty_map_sync(DirtyMap *d)
 {
     int64_t now = g_get_monotonic_time();
     uint64_t found = 0;
@@ -62,6 +62,7 @@ void dirty_map_sync(DirtyMap *d)
         d->period_pages = 0;
         d->period_start_us = now;
     }
+    return found;
 }
 
 bool dirty_map_check_sizes(const DirtyMap *d, GError **errp)

@@ -35,8 +35,9 @@ static inline bool ram_block_ignored(const RAMBlock *block, bool ignore_shared)
 
 /* Everything dirty, logging on. *@d is zeroed memory; on failure dirty_map_stop() is still due. */
 bool dirty_map_start(DirtyMap *d, RAMList *list, bool ignore_shared, GError **errp);
-/* Add what was written since the last sync; afterwards contents are at least as new as the bits. */
-void dirty_map_sync(DirtyMap *d);
+/* Add what was written since the last sync; afterwards contents are at least as new as the bits.
+ * Returns how many pages became dirty. */
+uint64_t dirty_map_sync(DirtyMap *d);
 /* A block that changed its size since the start ends the migration (spec 20 section 10). */
 bool dirty_map_check_sizes(const DirtyMap *d, GError **errp);
 /* Logging off, memory back. Also after a failed start and twice. */

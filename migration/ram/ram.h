@@ -12,6 +12,7 @@
 #define GODWIT_MIGRATION_RAM_RAM_H
 
 #include "migration/ram-sink.h"
+#include "migration/ram/throttle.h"
 #include "migration/register.h"
 #include "migration/stats.h"
 
@@ -23,6 +24,12 @@ typedef struct {
     unsigned decompress_threads;
     bool xbzrle;
 } RamOptions;
+
+/* Options that may change at any time; asked once per section. */
+typedef struct {
+    uint64_t xbzrle_cache_size; /* bytes */
+    RamThrottleOptions throttle;
+} RamLiveOptions;
 
 /* Which of precopy-bytes, downtime-bytes, postcopy-bytes grows (spec 20 section 16). */
 typedef enum {
@@ -40,9 +47,10 @@ typedef struct {
     MigrationCounters *(*counters)(void *opaque);
     /* Migration thread; asked once per section, not per page. */
     RamPhase (*phase)(void *opaque);
-    /* xbzrle-cache-size in bytes, which may change at any time. Migration thread, once per section.
-     */
-    uint64_t (*xbzrle_cache_size)(void *opaque);
+    /* Migration thread, once per section; big lock in save_setup. */
+    void (*live_options)(void *opaque, RamLiveOptions *out);
+    /* The vCPUs shall sleep @percent of the time; 0: off. Any thread. */
+    void (*set_throttle)(void *opaque, unsigned percent);
     /* A dirty sync is done: count the pass, send MIGRATION_PASS. @dirty_bytes are to be sent now.
      * Migration thread. */
     void (*note_pass)(void *opaque, uint64_t dirty_bytes);

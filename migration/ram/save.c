@@ -6,10 +6,7 @@
  * A bit is cleared before its page is looked at. A store that comes later marks the page in the
  * dirty log, so the next sync sends it again; nothing that is sent is older than its bit.
  */
-#include "migration/ram/scan.h"
-#include "migration/ram/state.h"
-#include "migration/ram/xbzrle.h"
-#include "migration/ram/zero.h"
+#include "migration/ram/save.h"
 #include "migration/wire/ram.h"
 #include "migration/wire/stream.h"
 
@@ -17,22 +14,6 @@
 #define SLICE_US (50 * 1000)
 /* The longest run of data handed to a sink at once. */
 #define MAX_DATA_PAGES 512
-
-struct RamSave {
-    RAMList *list;
-    RamOptions options;
-    MigrationCounters *counters;
-    DirtyMap dirty;
-    RamScan scan;
-    RamZero zero;
-    RamXbzrle *xbzrle; /* from the end of the first round, if wanted */
-    uint64_t xbzrle_cache_size;
-    /* What a dirty page will take, as of the last sync. */
-    uint64_t pending_bytes, pending_pages;
-    RamSink *sink;
-    RamPhase phase; /* of this section */
-    bool last;      /* this section is END */
-};
 
 static void put_block_list(RamSave *s, QEMUFile *f)
 {
@@ -50,37 +31,6 @@ static void put_block_list(RamSave *s, QEMUFile *f)
     }
 }
 
-/* Bytes that the dirty pages will take: deltas are judged by what they took lately. */
-static uint64_t pending_bytes(const RamSave *s)
-{
-    uint64_t pages = s->dirty.dirty_pages;
-
-    if (!s->xbzrle || !s->pending_pages) {
-        return pages << TARGET_PAGE_BITS;
-    }
-    return DIV_ROUND_UP((double)pages * s->pending_bytes, s->pending_pages);
-}
-
-static void sync_pass(RamState *rs)
-{
-    RamSave *s = rs->save;
-
-    dirty_map_sync(&s->dirty);
-    ram_zero_forget(&s->zero);
-    if (s->xbzrle) {
-        ram_xbzrle_new_pass(s->xbzrle);
-        s->pending_pages = s->dirty.dirty_pages;
-        s->pending_bytes = ram_xbzrle_cost(s->xbzrle, &s->dirty);
-    }
-    stat_set(&s->counters->pending_bytes, pending_bytes(s));
-    if (s->sink->ops->new_pass) {
-        s->sink->ops->new_pass(s->sink);
-    }
-    stat_set(&s->counters->dirty_pages_rate, s->dirty.pages_per_second);
-    stat_set(&s->counters->ram_remaining, s->dirty.dirty_pages << TARGET_PAGE_BITS);
-    rs->env.note_pass(rs->env.opaque, s->dirty.dirty_pages << TARGET_PAGE_BITS);
-}
-
 bool ram_save_setup(QEMUFile *f, void *opaque, GError **errp)
 {
     RamState *rs = opaque;
@@ -95,15 +45,17 @@ bool ram_save_setup(QEMUFile *f, void *opaque, GError **errp)
     if (!s->sink || !dirty_map_start(&s->dirty, s->list, s->options.ignore_shared, errp)) {
         return false;
     }
+    rs->env.live_options(rs->env.opaque, &s->live);
     if (s->options.xbzrle) {
-        s->xbzrle_cache_size = rs->env.xbzrle_cache_size(rs->env.opaque);
-        s->xbzrle = ram_xbzrle_new(s->xbzrle_cache_size, s->dirty.total_bytes, s->counters, errp);
+        s->xbzrle =
+            ram_xbzrle_new(s->live.xbzrle_cache_size, s->dirty.total_bytes, s->counters, errp);
         if (!s->xbzrle) {
             return false;
         }
     }
     stat_set(&s->counters->ram_total, s->dirty.total_bytes);
-    sync_pass(rs);
+    ram_sync_pass(rs);
+    ram_throttle_start(&s->throttle, s->synced_us, 0);
     put_block_list(s, f);
     if (!s->sink->ops->setup(s->sink, f, errp)) {
         return false;
@@ -203,16 +155,13 @@ static bool end_round(RamSave *s, QEMUFile *f, bool last, GError **errp)
 static void begin_section(RamState *rs, bool last)
 {
     RamSave *s = rs->save;
+    uint64_t cache_size = s->live.xbzrle_cache_size;
 
     s->phase = rs->env.phase(rs->env.opaque);
     s->last = last;
-    if (s->xbzrle) {
-        uint64_t size = rs->env.xbzrle_cache_size(rs->env.opaque);
-
-        if (size != s->xbzrle_cache_size) {
-            ram_xbzrle_resize(s->xbzrle, size);
-            s->xbzrle_cache_size = size;
-        }
+    rs->env.live_options(rs->env.opaque, &s->live);
+    if (s->xbzrle && s->live.xbzrle_cache_size != cache_size) {
+        ram_xbzrle_resize(s->xbzrle, s->live.xbzrle_cache_size);
     }
 }
 
@@ -227,6 +176,7 @@ IterateResult ram_save_iterate(QEMUFile *f, void *opaque, GError **errp)
         return ITERATE_ERROR;
     }
     begin_section(rs, false);
+    ram_sync_look(rs);
     while (sent && !qemu_file_rate_exceeded(f) && g_get_monotonic_time() < deadline) {
         if (!send_part(rs, f, qemu_file_rate_left(f), &sent, errp)) {
             return ITERATE_ERROR;
@@ -248,9 +198,9 @@ void ram_save_query_pending(void *opaque, MigPendingData *pending, bool exact)
     RamState *rs = opaque;
 
     if (exact) {
-        sync_pass(rs);
+        ram_sync_pass(rs);
     }
-    pending->precopy += pending_bytes(rs->save);
+    pending->precopy += ram_pending_bytes(rs->save);
 }
 
 bool ram_save_complete(QEMUFile *f, void *opaque, GError **errp)
@@ -263,7 +213,7 @@ bool ram_save_complete(QEMUFile *f, void *opaque, GError **errp)
         return false;
     }
     begin_section(rs, true);
-    sync_pass(rs);
+    ram_sync_pass(rs);
     while (sent) {
         if (!send_part(rs, f, UINT64_MAX, &sent, errp)) {
             return false;
@@ -282,6 +232,10 @@ void ram_save_cleanup(void *opaque)
     RamSave *s = rs->save;
 
     if (s) {
+        if (s->throttle.percent) {
+            rs->env.set_throttle(rs->env.opaque, 0);
+            stat_set(&s->counters->throttle_percent, 0);
+        }
         ram_zero_clear(&s->zero);
         ram_xbzrle_free(s->xbzrle);
         dirty_map_stop(&s->dirty);

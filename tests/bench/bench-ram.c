@@ -41,9 +41,13 @@ static RamPhase get_phase(void *opaque)
     return RAM_PHASE_PRECOPY;
 }
 
-static uint64_t get_xbzrle_cache_size(void *opaque)
+static void get_live_options(void *opaque, RamLiveOptions *out)
 {
-    return 64 * MiB;
+    *out = (RamLiveOptions){0};
+}
+
+static void set_throttle(void *opaque, unsigned percent)
+{
 }
 
 static void note_pass(void *opaque, uint64_t dirty_bytes)
@@ -77,7 +81,8 @@ static RamState *side_new(Side *s, uint64_t size)
         .options = get_options,
         .counters = get_counters,
         .phase = get_phase,
-        .xbzrle_cache_size = get_xbzrle_cache_size,
+        .live_options = get_live_options,
+        .set_throttle = set_throttle,
         .note_pass = note_pass,
         .sink = get_sink,
         .placer = get_placer,

@@ -394,7 +394,7 @@ static void test_deltas(Fixture *fx, gconstpointer data)
     side_add(&fx->dst, "ram", 4 * MiB, RAM_MIGRATABLE);
     scribble(src, rng, 100);
     fx->src.options.xbzrle = true;
-    fx->src.xbzrle_cache_size = 2 * MiB;
+    fx->src.live.xbzrle_cache_size = 2 * MiB;
     setup(fx);
     for (int round = 0; round < 12; round++) {
         while (ram_save_iterate(fx->out, fx->src.rs, NULL) == ITERATE_MORE) {
@@ -407,7 +407,7 @@ static void test_deltas(Fixture *fx, gconstpointer data)
         if (round == 7) {
             memset(src->host + 16 * 4096, 0, 5 * 4096);
             memset(src->host + 32 * 4096, 0xAA, 5 * 4096);
-            fx->src.xbzrle_cache_size = 64 * MiB;
+            fx->src.live.xbzrle_cache_size = 64 * MiB;
         }
         pending = (MigPendingData){0};
         ram_save_query_pending(fx->src.rs, &pending, true);
