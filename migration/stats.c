@@ -152,6 +152,15 @@ static void fill_ram(MigrationState *s, MigrationInfo *info, bool completed)
     }
 }
 
+static void fill_savings(MigrationState *s, MigrationInfo *info)
+{
+    const MigrationCounters *c = &s->m->counters;
+    MigrationSavings *x = info->x_savings = g_new0(MigrationSavings, 1);
+
+    x->order_bytes = stat_get(&c->spared_pages) * TARGET_PAGE_SIZE;
+    x->unchanged_bytes = stat_get(&c->unchanged_pages) * TARGET_PAGE_SIZE;
+}
+
 static void fill_xbzrle(MigrationState *s, MigrationInfo *info)
 {
     const MigrationCounters *c = &s->m->counters;
@@ -216,6 +225,7 @@ void stats_fill_info(MigrationState *s, MigrationInfo *info)
     case MIGRATION_STATUS_FAILING:
     case MIGRATION_STATUS_COMPLETED:
         fill_ram(s, info, status == MIGRATION_STATUS_COMPLETED);
+        fill_savings(s, info);
         if (options_cap(&s->m->options, MIGRATION_CAPABILITY_XBZRLE)) {
             fill_xbzrle(s, info);
         }

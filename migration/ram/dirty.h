@@ -12,14 +12,21 @@ typedef struct {
     RAMBlock *block;
     uint64_t length;    /* used_length at the start */
     unsigned long *map; /* set: to be sent */
+    /* Of each word of @map (64 pages): how often it was written lately, and from that one bit: it
+     * will be again before long. */
+    uint8_t *heat;
+    unsigned long *hot;
+    unsigned long *passed; /* one bit per word: hot, and passed over while it was dirty */
 } DirtyBlock;
 
 typedef struct {
     RAMList *list;
     DirtyBlock *blocks; /* in list order */
     unsigned n;
-    uint64_t total_bytes; /* of all blocks */
-    uint64_t dirty_pages; /* bits set in all maps */
+    uint64_t total_bytes;   /* of all blocks */
+    uint64_t dirty_pages;   /* bits set in all maps */
+    uint64_t spared_pages;  /* passed over and then written again: sent once less */
+    unsigned long *scratch; /* of the largest block */
     bool logging;
     /* Rate of dirtying: pages that became dirty since period_start_us. */
     int64_t period_start_us;

@@ -52,6 +52,8 @@ bool ram_save_setup(QEMUFile *f, void *opaque, GError **errp)
         if (!s->xbzrle) {
             return false;
         }
+    } else if (s->sink->ops->send_patches) {
+        s->unchanged = ram_unchanged_new(&s->dirty);
     }
     stat_set(&s->counters->ram_total, s->dirty.total_bytes);
     ram_sync_pass(rs);
@@ -73,10 +75,10 @@ static void count_bytes(RamSave *s, uint64_t bytes)
     stat_add(by_phase[s->phase], bytes);
 }
 
-/* Deltas begin when everything has been sent once. */
-static bool deltas_on(const RamSave *s)
+/* In the first round nothing is known of what the destination has. */
+static bool sent_before(const RamSave *s)
 {
-    return s->xbzrle && s->scan.rounds > 0;
+    return s->scan.rounds > 0;
 }
 
 static bool send_zeros(RamState *rs, QEMUFile *f, const RamRun *part, GError **errp)
@@ -86,8 +88,10 @@ static bool send_zeros(RamState *rs, QEMUFile *f, const RamRun *part, GError **e
     if (!s->sink->zero_runs) {
         s->sink->zero_runs = rs->env.peer_features(rs->env.opaque) & PEER_ZERO_RUN;
     }
-    if (deltas_on(s)) {
+    if (s->xbzrle && sent_before(s)) {
         ram_xbzrle_zeroed(s->xbzrle, part->block, part->first, part->count);
+    } else if (s->unchanged && sent_before(s)) {
+        ram_unchanged_forget(s->unchanged, part);
     }
     stat_add(&s->counters->zero_pages, part->count);
     return s->sink->ops->send_zero_run(s->sink, f, part->block, part->first, part->count, errp);
@@ -99,13 +103,37 @@ static bool send_plain(RamSave *s, QEMUFile *f, const RamRun *part, GError **err
     return s->sink->ops->send_run(s->sink, f, part->block, part->first, part->count, errp);
 }
 
+/* How do the first pages of @part, which is data, travel? It becomes as long as that is the same.
+ * True: as *patches. */
+static bool make_patches(RamSave *s, RamRun *part, uint64_t max, const RamPatch **patches,
+                         unsigned *n)
+{
+    XbzrleKind kind = XBZRLE_PLAIN;
+    bool watched = false;
+
+    if (!sent_before(s)) {
+        return false;
+    }
+    if (s->xbzrle) {
+        part->count = ram_xbzrle_split(s->xbzrle, part, max, s->last, &kind, patches, n);
+    } else if (s->unchanged) {
+        part->count = ram_unchanged_split(s->unchanged, part, max, &watched, patches, n);
+    }
+    return watched || kind == XBZRLE_DELTAS;
+}
+
 static bool send_patches(RamSave *s, QEMUFile *f, const RamRun *part, const RamPatch *patches,
                          unsigned n, GError **errp)
 {
     uint64_t before = qemu_file_transferred(f);
     bool ok = !n || s->sink->ops->send_patches(s->sink, f, part->block, patches, n, errp);
 
-    ram_xbzrle_sent(s->xbzrle, qemu_file_transferred(f) - before);
+    if (s->xbzrle) {
+        ram_xbzrle_sent(s->xbzrle, qemu_file_transferred(f) - before);
+    } else {
+        stat_add(&s->counters->normal_pages, n);
+        stat_add(&s->counters->unchanged_pages, part->count - n);
+    }
     return ok;
 }
 
@@ -117,25 +145,21 @@ static bool send_part(RamState *rs, QEMUFile *f, uint64_t budget, bool *sent, GE
     uint64_t max_zero = MIN(budget / RAM_ZERO_RECORD_BYTES + 1, ZERO_WINDOW_PAGES);
     uint64_t max_data = MIN(budget / RAM_PAGE_SIZE + 1, MAX_DATA_PAGES);
     uint64_t before = qemu_file_transferred(f);
-    XbzrleKind kind = XBZRLE_PLAIN;
     const RamPatch *patches;
     unsigned n_patches;
     RamRun part;
-    bool zero, ok;
+    bool zero, patched, ok;
 
     *sent = ram_scan_peek(&s->scan, ZERO_WINDOW_PAGES, &part);
     if (!*sent) {
         return true;
     }
     part.count = ram_zero_split(&s->zero, &part, max_zero, max_data, &zero);
-    if (!zero && deltas_on(s)) {
-        part.count =
-            ram_xbzrle_split(s->xbzrle, &part, max_data, s->last, &kind, &patches, &n_patches);
-    }
+    patched = !zero && make_patches(s, &part, max_data, &patches, &n_patches);
     ram_scan_take(&s->scan, part.count);
-    ok = zero                    ? send_zeros(rs, f, &part, errp)
-         : kind == XBZRLE_DELTAS ? send_patches(s, f, &part, patches, n_patches, errp)
-                                 : send_plain(s, f, &part, errp);
+    ok = zero      ? send_zeros(rs, f, &part, errp)
+         : patched ? send_patches(s, f, &part, patches, n_patches, errp)
+                   : send_plain(s, f, &part, errp);
     stat_set(&s->counters->ram_remaining, s->dirty.dirty_pages << TARGET_PAGE_BITS);
     count_bytes(s, qemu_file_transferred(f) - before);
     return ok;
@@ -158,7 +182,7 @@ static void begin_section(RamState *rs, bool last)
     uint64_t cache_size = s->live.xbzrle_cache_size;
 
     s->phase = rs->env.phase(rs->env.opaque);
-    s->last = last;
+    s->last = s->scan.last = last;
     rs->env.live_options(rs->env.opaque, &s->live);
     if (s->xbzrle && s->live.xbzrle_cache_size != cache_size) {
         ram_xbzrle_resize(s->xbzrle, s->live.xbzrle_cache_size);
@@ -238,6 +262,7 @@ void ram_save_cleanup(void *opaque)
         }
         ram_zero_clear(&s->zero);
         ram_xbzrle_free(s->xbzrle);
+        ram_unchanged_free(s->unchanged);
         dirty_map_stop(&s->dirty);
         if (s->sink) {
             s->sink->ops->cleanup(s->sink);

@@ -6,6 +6,7 @@
 
 #include "migration/ram/scan.h"
 #include "migration/ram/state.h"
+#include "migration/ram/unchanged.h"
 #include "migration/ram/xbzrle.h"
 #include "migration/ram/zero.h"
 
@@ -17,7 +18,8 @@ struct RamSave {
     DirtyMap dirty;
     RamScan scan;
     RamZero zero;
-    RamXbzrle *xbzrle; /* from the end of the first round, if wanted */
+    RamXbzrle *xbzrle;       /* from the end of the first round, if wanted */
+    RamUnchanged *unchanged; /* without deltas, if the sink takes patches */
     RamThrottle throttle;
     int64_t synced_us; /* when the dirty log was read last */
     /* What the dirty pages will take, as of the last pass. */

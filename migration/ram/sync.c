@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Reading the dirty log, and what is concluded from it: how much is left, and whether the guest has
- * to be slowed down.
+ * Reading the dirty log, and what is concluded from it: which memory is hot (dirty.c), how much is
+ * left, and whether the guest has to be slowed down.
  */
 #include "migration/ram/save.h"
 
@@ -34,6 +34,7 @@ static void read_log(RamSave *s)
     }
     s->synced_us = g_get_monotonic_time();
     stat_set(&s->counters->dirty_pages_rate, s->dirty.pages_per_second);
+    stat_set(&s->counters->spared_pages, s->dirty.spared_pages);
     stat_set(&s->counters->ram_remaining, s->dirty.dirty_pages << TARGET_PAGE_BITS);
     ram_throttle_dirtied(&s->throttle, ram_pending_bytes(s) - pending);
 }
@@ -69,8 +70,11 @@ void ram_sync_look(RamState *rs)
 {
     RamSave *s = rs->save;
 
-    if (s->scan.rounds && g_get_monotonic_time() - s->synced_us >= LOOK_US) {
-        read_log(s);
+    if (g_get_monotonic_time() - s->synced_us < LOOK_US) {
+        return;
+    }
+    read_log(s);
+    if (s->scan.rounds) {
         judge(rs);
     }
 }
