@@ -135,7 +135,9 @@ static void progress(IncomingChannels *ic)
 /* A peer that speaks multifd, but not ours. Takes @err and @ioc. */
 static void refuse(IncomingChannels *ic, TransportListener *l, QIOChannel *ioc, GError *err)
 {
-    transport_listener_reject(l, ioc, err->message);
+    g_autofree char *reason = g_strdup(err->message);
+
+    /* First the failure, then the closing: what the source makes of that must not come first. */
     if (ic->main_there) {
         fail(ic, err);
     } else {
@@ -143,6 +145,7 @@ static void refuse(IncomingChannels *ic, TransportListener *l, QIOChannel *ioc, 
         ic->refusal = err;
         progress(ic);
     }
+    transport_listener_reject(l, ioc, reason);
 }
 
 /* ---- multifd ---- */

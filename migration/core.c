@@ -108,6 +108,20 @@ void migration_emit_status(Migration *m, MigrationStatus status)
     }
 }
 
+bool migration_check_transport(const Migration *m, const MigrationTransport *t, GError **errp)
+{
+    if (options_multifd_channels(&m->options) && !(transport_flags(t) & TRANSPORT_MULTI_CHANNEL)) {
+        error_setg(errp, "Migration requires multi-channel URIs (e.g. tcp)");
+        return false;
+    }
+    if (options_cap(&m->options, MIGRATION_CAPABILITY_MAPPED_RAM) &&
+        !(transport_flags(t) & TRANSPORT_SEEKABLE)) {
+        error_setg(errp, "Migration requires seekable transport (e.g. file)");
+        return false;
+    }
+    return true;
+}
+
 SaveContext migration_save_context(Migration *m, QEMUFile *f)
 {
     return (SaveContext){f, m->savevm, options_switch(&m->options, SWITCH_SEND_SECTION_FOOTER)};
@@ -182,14 +196,4 @@ GPtrArray *migration_blocked_reasons(Migration *m)
         g_clear_pointer(&reasons, g_ptr_array_unref);
     }
     return reasons;
-}
-
-bool migration_check_transport(const Migration *m, const MigrationTransport *t, GError **errp)
-{
-    if (options_cap(&m->options, MIGRATION_CAPABILITY_MAPPED_RAM) &&
-        !(transport_flags(t) & TRANSPORT_SEEKABLE)) {
-        error_setg(errp, "Migration requires seekable transport (e.g. file)");
-        return false;
-    }
-    return true;
 }

@@ -5,6 +5,7 @@
 
 #include "migration/channels.h"
 #include "migration/incoming.h"
+#include "migration/multifd/multifd.h"
 #include "migration/postcopy/incoming.h"
 #include "migration/return-path.h"
 
@@ -21,8 +22,10 @@ struct MigrationIncomingState {
     bool exit_on_error;
     GThread *thread;
     GSource *finish; /* the scheduled end */
+    GSource *cut;    /* of the main channel, scheduled when another has failed */
     bool finished;
 
+    MultifdRecv *multifd; /* from listening to the end; NULL: not used */
     /* Main thread, before and after the incoming thread runs, and while it waits for recovery. */
     QEMUFile *file;
 

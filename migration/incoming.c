@@ -11,6 +11,7 @@
  * commit a failure here still leaves it the guest), take the images, run.
  */
 #include "migration/incoming-state.h"
+#include "migration/multifd/multifd.h"
 #include "qapi-events-migration.h"
 #include "util/lock.h"
 #include "util/log.h"
@@ -191,6 +192,9 @@ static bool take_guest(MigrationIncomingState *mis, GError **errp)
     int64_t start = g_get_monotonic_time();
 
     BQL_LOCK_GUARD();
+    if (mis->multifd) {
+        multifd_recv_shutdown(mis->multifd); /* all pages are in place */
+    }
     if (!incoming_may_go_on(mis, errp)) {
         return false;
     }
@@ -288,6 +292,20 @@ static void stop_listening(MigrationIncomingState *mis)
     g_clear_pointer(&mis->addresses, g_ptr_array_unref);
 }
 
+static void end_multifd(MigrationIncomingState *mis)
+{
+    if (!mis->multifd) {
+        return;
+    }
+    multifd_recv_stop(mis->multifd);
+    for (unsigned i = 0; i < multifd_recv_channels(mis->multifd); i++) {
+        g_autofree char *line = multifd_recv_describe(mis->multifd, i);
+
+        recorder_note(mis->m->destination_record, line);
+    }
+    multifd_recv_free(g_steal_pointer(&mis->multifd));
+}
+
 static void incoming_finish(MigrationIncomingState *mis)
 {
     if (mis->finished) {
@@ -299,6 +317,8 @@ static void incoming_finish(MigrationIncomingState *mis)
     }
     g_source_destroy(mis->finish);
     stop_listening(mis);
+    end_multifd(mis);
+    g_source_destroy(mis->cut);
     return_path_writer_free(g_steal_pointer(&mis->return_path));
     if (mis->error) {
         incoming_set_status(mis, MIGRATION_STATUS_FAILED);
@@ -332,8 +352,30 @@ void incoming_shutdown(MigrationIncomingState *mis)
     }
 }
 
+/* ---- memory on other channels ---- */
+
+void incoming_bind_placer(MigrationIncomingState *mis, RAMList *list, RamPlacer *placer)
+{
+    if (mis->multifd) {
+        multifd_recv_bind(mis->multifd, list,
+                          options_cap(&mis->m->options, MIGRATION_CAPABILITY_X_IGNORE_SHARED),
+                          placer);
+    }
+}
+
+bool incoming_marker(MigrationIncomingState *mis, bool flush, GError **errp)
+{
+    if (!mis->multifd && flush) {
+        error_setg(errp, "The source uses multifd: turn the capability 'multifd' on here too");
+        return false;
+    }
+    return !mis->multifd || multifd_recv_marker(mis->multifd, flush, errp);
+}
+
 /* ---- listening ---- */
 
+/* How long the loader may take to come to a marker. */
+#define CUT_PATIENCE_MS 1000
 /* How long the next connection of a set may take, and what it has to say first. */
 #define CHANNEL_TIMEOUT_MS 15000
 
@@ -342,6 +384,26 @@ static void accepted(TransportListener *l, QIOChannel *ioc, uint32_t magic, void
     MigrationIncomingState *mis = opaque;
 
     incoming_channels_accept(mis->channels, l, ioc, magic);
+}
+
+/* Only the reading: the source shall still hear why. */
+static gboolean stop_reading(gpointer opaque)
+{
+    MigrationIncomingState *mis = opaque;
+
+    io_channel_shutdown(qemu_file_channel(mis->file), IO_SHUTDOWN_READ);
+    return G_SOURCE_REMOVE;
+}
+
+/*
+ * A channel beside the main one has failed. The loader fails at its next marker; by then it has
+ * read the opening of the return path, and can tell the source. If it does not get there it ends
+ * anyway. Any thread, once per kind of failure.
+ */
+static void end_loading(MigrationIncomingState *mis)
+{
+    g_source_set_callback(mis->cut, stop_reading, mis, NULL);
+    g_source_attach(mis->cut, NULL);
 }
 
 static void channels_failed(GError *err, void *opaque)
@@ -353,9 +415,11 @@ static void channels_failed(GError *err, void *opaque)
         return;
     }
     incoming_fail(mis, err);
+    if (mis->multifd && !multifd_recv_shutdown(mis->multifd)) {
+        return; /* has failed already */
+    }
     if (mis->thread) {
-        /* Only its reading ends: the source shall still hear why. */
-        io_channel_shutdown(qemu_file_channel(mis->file), IO_SHUTDOWN_READ);
+        end_loading(mis);
     } else {
         schedule_finish(mis);
     }
@@ -380,6 +444,13 @@ static void main_channel(QIOChannel *ioc, void *opaque)
     g_object_unref(ioc);
 }
 
+static void multifd_channel(unsigned id, QIOChannel *ioc, void *opaque)
+{
+    MigrationIncomingState *mis = opaque;
+
+    multifd_recv_add(mis->multifd, id, ioc);
+}
+
 static void extra_channel(QIOChannel *ioc, uint32_t magic, void *opaque)
 {
     postcopy_incoming_extra(opaque, ioc, magic);
@@ -387,13 +458,37 @@ static void extra_channel(QIOChannel *ioc, uint32_t magic, void *opaque)
 
 static const IncomingChannelsOps channels_ops = {
     .main = main_channel,
+    .multifd = multifd_channel,
     .extra = extra_channel,
     .failed = channels_failed,
 };
 
+/* Any thread; main is there. */
+static void multifd_failed(GError *err, void *opaque)
+{
+    incoming_fail(opaque, err);
+    end_loading(opaque);
+}
+
+static MultifdRecv *expect_multifd(MigrationIncomingState *mis)
+{
+    const MigrationOptions *o = &mis->m->options;
+    MultifdRecvConfig config = {
+        .channels = options_multifd_channels(o),
+        .codec = options_multifd_codec(o),
+        .failed = multifd_failed,
+        .opaque = mis,
+    };
+
+    return config.channels ? multifd_recv_new(&config) : NULL;
+}
+
 static IncomingChannels *expect_channels(MigrationIncomingState *mis)
 {
-    IncomingChannelsConfig config = {.timeout_ms = CHANNEL_TIMEOUT_MS};
+    IncomingChannelsConfig config = {
+        .multifd = mis->multifd ? multifd_recv_channels(mis->multifd) : 0,
+        .timeout_ms = CHANNEL_TIMEOUT_MS,
+    };
 
     mis->host->ops->uuid(mis->host, config.uuid);
     return incoming_channels_new(&config, &channels_ops, mis);
@@ -418,17 +513,19 @@ bool incoming_listen(MigrationIncomingState *mis, const MigrationTransport *t, b
                      GError **errp)
 {
     TransportAcceptor acceptor = {.accept = accepted, .refused = refused, .opaque = mis};
+    unsigned expected = 1 + options_multifd_channels(&mis->m->options);
 
     if (!options_check(&mis->m->options, errp) || /* -global sets them one by one */
         !migration_check_transport(mis->m, t, errp)) {
         return false;
     }
     recorder_restart(mis->m->destination_record);
-    mis->listener = transport_listen(t, mis->host, 1, &acceptor, errp);
+    mis->listener = transport_listen(t, mis->host, expected, &acceptor, errp);
     if (!mis->listener) {
         return false;
     }
-    mis->transport = transport_new_from_address(transport_address(t), NULL);
+    mis->transport = transport_copy(t);
+    mis->multifd = expect_multifd(mis);
     mis->exit_on_error = exit_on_error;
     mis->channels = expect_channels(mis);
     mis->addresses = transport_listener_addresses(mis->listener);
@@ -494,6 +591,7 @@ MigrationIncomingState *incoming_new(Migration *m)
     mis->host = m->host;
     mis->status = MIGRATION_STATUS_NONE;
     mis->finish = g_idle_source_new();
+    mis->cut = g_timeout_source_new(CUT_PATIENCE_MS);
     g_mutex_init(&mis->lock);
     g_cond_init(&mis->wake);
     return mis;
@@ -504,6 +602,8 @@ void incoming_free(MigrationIncomingState *mis)
     if (mis) {
         g_source_destroy(mis->finish);
         g_source_unref(mis->finish);
+        g_source_destroy(mis->cut);
+        g_source_unref(mis->cut);
         transport_free(mis->transport);
         g_clear_error(&mis->error);
         blocktime_free(mis->postcopy.measured);

@@ -25,6 +25,11 @@ const MigrationTransport *incoming_transport(const MigrationIncomingState *mis);
 bool incoming_has_started(const MigrationIncomingState *mis);
 /* @ioc carries the migration. Main thread, big lock. */
 void incoming_run_on(MigrationIncomingState *mis, QIOChannel *ioc);
+/* Memory that comes on channels beside the main one goes to @placer. Incoming thread, before the
+ * first section. */
+void incoming_bind_placer(MigrationIncomingState *mis, RAMList *list, RamPlacer *placer);
+/* See RamEnv.marker. */
+bool incoming_marker(MigrationIncomingState *mis, bool flush, GError **errp);
 MigrationStatus incoming_status(const MigrationIncomingState *mis);
 /* What query-migrate says; big lock. */
 void incoming_fill_info(MigrationIncomingState *mis, MigrationInfo *info);

@@ -28,6 +28,12 @@ uint64_t outgoing_bytes(const MigrationState *s)
                    : stat_get(&c->channel_bytes);
 }
 
+uint64_t outgoing_backlog(const MigrationState *s)
+{
+    return io_channel_backlog(qemu_file_channel(s->file)) +
+           (s->multifd ? multifd_send_backlog(s->multifd) : 0);
+}
+
 bool outgoing_set_status(MigrationState *s, MigrationStatus from, MigrationStatus to)
 {
     int expected = from;
@@ -388,9 +394,10 @@ static bool migrate_guest(MigrationState *s, GError **errp)
  * broken pipe. */
 static void hear_destination(MigrationState *s)
 {
-    int64_t end = g_get_monotonic_time() + 200 * G_TIME_SPAN_MILLISECOND;
+    int64_t end = g_get_monotonic_time() + 1 * G_TIME_SPAN_SECOND;
 
-    if (!s->return_path || qemu_file_ok(s->file)) {
+    if (!s->return_path ||
+        (qemu_file_ok(s->file) && (!s->multifd || multifd_send_check(s->multifd, NULL)))) {
         return;
     }
     g_mutex_lock(&s->lock);
@@ -477,6 +484,7 @@ void outgoing_finish(MigrationState *s)
         migration_join(g_steal_pointer(&s->thread));
     }
     g_source_destroy(s->finish);
+    outgoing_end_multifd(s);
     if (s->file) {
         if (s->return_path) {
             io_channel_shutdown(qemu_file_channel(s->file), IO_SHUTDOWN_READ);
@@ -489,8 +497,7 @@ void outgoing_finish(MigrationState *s)
     set_final_status(s);
 }
 
-/* Before there is a thread: the guest was never touched. */
-static void fail_early(MigrationState *s, GError *err)
+void outgoing_fail_early(MigrationState *s, GError *err)
 {
     migration_fail(s, err);
     leave_work(s, MIGRATION_STATUS_FAILING);
@@ -500,40 +507,18 @@ static void fail_early(MigrationState *s, GError *err)
 
 /* ---- commands ---- */
 
-static void all_connected(MigrationState *s, QIOChannel *ioc, QEMUFile *urgent, GError *err)
-{
-    if (err) {
-        io_channel_close(ioc, NULL);
-        fail_early(s, err);
-    } else {
-        s->postcopy.urgent = urgent;
-        outgoing_run_on(s, ioc);
-    }
-    g_object_unref(ioc);
-}
-
-static void connected(QIOChannel *ioc, GError *err, void *opaque)
-{
-    MigrationState *s = opaque;
-
-    s->connection = NULL;
-    if (err) {
-        fail_early(s, err);
-    } else {
-        preempt_open(s, s->postcopy.transport, ioc, all_connected);
-    }
-}
-
-void outgoing_run_on(MigrationState *s, QIOChannel *ioc)
+void outgoing_run_on(MigrationState *s, QIOChannel *ioc, GPtrArray *extra)
 {
     GError *err = NULL;
 
     io_channel_set_blocking(ioc, true, NULL);
     io_channel_set_delay(ioc, false);
     s->file = qemu_file_new_output(ioc);
-    s->thread = g_thread_try_new("migration", migration_thread, s, &err);
+    if (!extra || outgoing_start_multifd(s, extra, &err)) {
+        s->thread = g_thread_try_new("migration", migration_thread, s, &err);
+    }
     if (!s->thread) {
-        fail_early(s, err);
+        outgoing_fail_early(s, err);
     }
 }
 
@@ -543,13 +528,11 @@ bool outgoing_start(MigrationState *s, const MigrationTransport *t, GError **err
 
     recorder_note(s->m->source_record, transport_name(t));
     s->background = options_cap(&s->m->options, MIGRATION_CAPABILITY_BACKGROUND_SNAPSHOT);
-    s->transport = transport_new_from_address(transport_address(t), NULL);
     outgoing_set_status(s, MIGRATION_STATUS_NONE, MIGRATION_STATUS_SETUP);
-    postcopy_source_remember(s, t);
-    s->connection = transport_connect(t, s->host, connected, s, &err);
-    if (!s->connection) {
+    s->transport = transport_copy(t);
+    if (!outgoing_connect(s, &err)) {
         g_propagate_error(errp, g_error_copy(err));
-        fail_early(s, err);
+        outgoing_fail_early(s, err);
         return false;
     }
     return true;
@@ -586,13 +569,15 @@ void outgoing_cancel(MigrationState *s)
     if (!leave_work(s, MIGRATION_STATUS_CANCELLING)) {
         return;
     }
-    if (preempt_open_cancel(s) || s->connection) {
-        transport_connection_cancel(g_steal_pointer(&s->connection));
+    if (outgoing_connect_cancel(s)) {
         stats_finish(s);
         outgoing_finish(s);
-    } else {
-        qemu_file_shutdown(s->file);
+        return;
     }
+    if (s->multifd) {
+        multifd_send_shutdown(s->multifd);
+    }
+    qemu_file_shutdown(s->file);
 }
 
 void outgoing_continue(MigrationState *s)
@@ -612,6 +597,9 @@ void outgoing_shutdown(MigrationState *s)
     }
 }
 
+/* How long a destination may take to tell why it has closed a channel. */
+#define CUT_PATIENCE_MS 1000
+
 MigrationState *outgoing_new(Migration *m)
 {
     MigrationState *s = g_new0(MigrationState, 1);
@@ -622,6 +610,7 @@ MigrationState *outgoing_new(Migration *m)
     s->host = m->host;
     s->status = MIGRATION_STATUS_NONE;
     s->finish = g_idle_source_new();
+    s->cut = g_timeout_source_new(CUT_PATIENCE_MS);
     g_mutex_init(&s->lock);
     g_cond_init(&s->wake);
     s->begin_us = g_get_monotonic_time();
@@ -634,8 +623,8 @@ void outgoing_free(MigrationState *s)
 {
     if (s) {
         g_source_unref(s->finish);
+        g_source_unref(s->cut);
         transport_free(s->transport);
-        transport_free(s->postcopy.transport);
         g_clear_error(&s->error);
         g_clear_error(&s->peer_error);
         g_cond_clear(&s->wake);

@@ -22,22 +22,27 @@ static const CapRow caps[MIGRATION_CAPABILITY__MAX] = {
     [MIGRATION_CAPABILITY_LATE_BLOCK_ACTIVATE] = {"x-late-block-activate"},
     [MIGRATION_CAPABILITY_VALIDATE_UUID] = {"x-validate-uuid"},
     [MIGRATION_CAPABILITY_X_IGNORE_SHARED] = {"x-ignore-shared"},
-    [MIGRATION_CAPABILITY_POSTCOPY_RAM] = {"x-postcopy-ram", .conflicts = CAP(X_IGNORE_SHARED) |
-                                                                          CAP(MAPPED_RAM) |
-                                                                          CAP(BACKGROUND_SNAPSHOT)},
+    [MIGRATION_CAPABILITY_POSTCOPY_RAM] = {"x-postcopy-ram",
+                                           .conflicts = CAP(X_IGNORE_SHARED) | CAP(MAPPED_RAM) |
+                                                        CAP(MULTIFD) | CAP(BACKGROUND_SNAPSHOT)},
     [MIGRATION_CAPABILITY_POSTCOPY_BLOCKTIME] = {"x-postcopy-blocktime",
                                                  .conflicts = CAP(BACKGROUND_SNAPSHOT)},
     [MIGRATION_CAPABILITY_POSTCOPY_PREEMPT] = {"x-postcopy-preempt", .requires = CAP(POSTCOPY_RAM),
                                                .conflicts = CAP(COMPRESS),
                                                .fixed_by_listening = true},
     [MIGRATION_CAPABILITY_XBZRLE] = {"x-xbzrle"},
+    [MIGRATION_CAPABILITY_MULTIFD] = {.global = "x-multifd",
+                                      .conflicts = CAP(XBZRLE) | CAP(COMPRESS),
+                                      .fixed_by_listening = true},
     [MIGRATION_CAPABILITY_COMPRESS] = {"x-compress"},
+    [MIGRATION_CAPABILITY_AUTO_CONVERGE] = {"x-auto-converge"},
+    [MIGRATION_CAPABILITY_MAPPED_RAM] = {"mapped-ram", .conflicts = CAP(XBZRLE) | CAP(COMPRESS)},
     [MIGRATION_CAPABILITY_BACKGROUND_SNAPSHOT] = {"x-background-snapshot",
                                                   .conflicts =
                                                       CAP(LATE_BLOCK_ACTIVATE) | CAP(RETURN_PATH) |
-                                                      CAP(PAUSE_BEFORE_SWITCHOVER) | CAP(XBZRLE) |
-                                                      CAP(COMPRESS) | CAP(VALIDATE_UUID)},
-    [MIGRATION_CAPABILITY_MAPPED_RAM] = {"mapped-ram", .conflicts = CAP(XBZRLE) | CAP(COMPRESS)},
+                                                      CAP(PAUSE_BEFORE_SWITCHOVER) | CAP(MULTIFD) |
+                                                      CAP(AUTO_CONVERGE) | CAP(COMPRESS) |
+                                                      CAP(XBZRLE) | CAP(VALIDATE_UUID)},
 };
 
 typedef struct {
@@ -65,10 +70,24 @@ static const ParamRow params[PARAM__MAX] = {
                                    ZERO_PAGE_DETECTION__MAX - 1, ZERO_PAGE_DETECTION_LEGACY},
     [PARAM_XBZRLE_CACHE_SIZE] = {"xbzrle-cache-size", "xbzrle-cache-size", "bytes", 4096,
                                  UINT64_C(1) << 63, 64 * MiB, true},
+    [PARAM_MULTIFD_CHANNELS] = {"multifd-channels", "multifd-channels", "", 1, 255, 2},
+    [PARAM_MULTIFD_COMPRESSION] = {"multifd-compression", "multifd-compression", "", 0,
+                                   MULTI_FD_COMPRESSION__MAX - 1, MULTI_FD_COMPRESSION_NONE},
+    [PARAM_MULTIFD_ZLIB_LEVEL] = {"multifd-zlib-level", "multifd-zlib-level", "", 0, 9, 1},
+    [PARAM_MULTIFD_ZSTD_LEVEL] = {"multifd-zstd-level", "multifd-zstd-level", "", 0, 20, 1},
     [PARAM_COMPRESS_LEVEL] = {"compress-level", "x-compress-level", "", 0, 9, 1},
     [PARAM_COMPRESS_THREADS] = {"compress-threads", "x-compress-threads", "", 1, 255, 8},
     [PARAM_COMPRESS_WAIT_THREAD] = {"compress-wait-thread", "x-compress-wait-thread", "", 0, 1, 1},
     [PARAM_DECOMPRESS_THREADS] = {"decompress-threads", "x-decompress-threads", "", 1, 255, 2},
+    [PARAM_THROTTLE_TRIGGER_THRESHOLD] = {"throttle-trigger-threshold",
+                                          "x-throttle-trigger-threshold", "%", 1, 100, 50},
+    [PARAM_CPU_THROTTLE_INITIAL] = {"cpu-throttle-initial", "x-cpu-throttle-initial", "%", 1, 99,
+                                    20},
+    [PARAM_CPU_THROTTLE_INCREMENT] = {"cpu-throttle-increment", "x-cpu-throttle-increment", "%", 1,
+                                      99, 10},
+    [PARAM_CPU_THROTTLE_TAILSLOW] = {"cpu-throttle-tailslow", "x-cpu-throttle-tailslow", "", 0, 1,
+                                     false},
+    [PARAM_MAX_CPU_THROTTLE] = {"max-cpu-throttle", "x-max-cpu-throttle", "%", 1, 99, 99},
     [PARAM_DIRECT_IO] = {"direct-io", "direct-io", "", 0, 1, false},
     [PARAM_X_MAPPED_LOAD] = {"x-mapped-load", "x-mapped-load", "", 0, MAPPED_LOAD__MAX - 1,
                              MAPPED_LOAD_EAGER},
@@ -88,6 +107,8 @@ static const struct {
     [SWITCH_STORE_GLOBAL_STATE] = {"store-global-state", true},
     [SWITCH_SEND_CONFIGURATION] = {"send-configuration", true},
     [SWITCH_SEND_SECTION_FOOTER] = {"send-section-footer", true},
+    /* "virt" has no versions, so nothing turns this on for an older peer: 7.2 dies without. */
+    [SWITCH_MULTIFD_FLUSH_AFTER_EACH_SECTION] = {"multifd-flush-after-each-section", true},
 };
 
 void migration_options_init(MigrationOptions *o)
@@ -129,6 +150,14 @@ static bool check_cap(const MigrationOptions *o, MigrationCapability cap, GError
     return true;
 }
 
+unsigned options_multifd_channels(const MigrationOptions *o)
+{
+    bool used = options_cap(o, MIGRATION_CAPABILITY_MULTIFD) &&
+                !options_cap(o, MIGRATION_CAPABILITY_MAPPED_RAM);
+
+    return used ? options_param(o, PARAM_MULTIFD_CHANNELS) : 0;
+}
+
 bool options_check(const MigrationOptions *o, GError **errp)
 {
     if (o->caps[MIGRATION_CAPABILITY_MAPPED_RAM] && o->caps[MIGRATION_CAPABILITY_POSTCOPY_RAM]) {
@@ -139,6 +168,13 @@ bool options_check(const MigrationOptions *o, GError **errp)
         if (o->caps[i] && !check_cap(o, i, errp)) {
             return false;
         }
+    }
+    if (o->params[PARAM_MAX_CPU_THROTTLE] < o->params[PARAM_CPU_THROTTLE_INITIAL]) {
+        error_setg(errp,
+                   "Parameter 'max-cpu-throttle' expects a value between cpu-throttle-initial "
+                   "(%" PRIu64 ") and 99, not %" PRIu64,
+                   o->params[PARAM_CPU_THROTTLE_INITIAL], o->params[PARAM_MAX_CPU_THROTTLE]);
+        return false;
     }
     if (o->caps[MIGRATION_CAPABILITY_MAPPED_RAM] && *options_text(o, TEXT_TLS_CREDS)) {
         error_setg(errp, "Capability 'mapped-ram' is incompatible with TLS ('tls-creds')");
@@ -317,6 +353,15 @@ MigrationParameters *options_get_params(const MigrationOptions *o)
         *text_member(i, p) = text;
     }
     return p;
+}
+
+MultifdCodecOptions options_multifd_codec(const MigrationOptions *o)
+{
+    return (MultifdCodecOptions){
+        .method = options_param(o, PARAM_MULTIFD_COMPRESSION),
+        .zlib_level = options_param(o, PARAM_MULTIFD_ZLIB_LEVEL),
+        .zstd_level = options_param(o, PARAM_MULTIFD_ZSTD_LEVEL),
+    };
 }
 
 /* ---- -global migration.NAME=VALUE ---- */

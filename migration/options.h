@@ -10,6 +10,7 @@
 #define GODWIT_MIGRATION_OPTIONS_H
 
 #include "migration/migration.h"
+#include "migration/multifd/codec.h"
 
 /* Parameters of spec 70 section 10 that this build honours. */
 typedef enum {
@@ -23,10 +24,19 @@ typedef enum {
     PARAM_DOWNTIME_LIMIT,
     PARAM_ZERO_PAGE_DETECTION,
     PARAM_XBZRLE_CACHE_SIZE,
+    PARAM_MULTIFD_CHANNELS,
+    PARAM_MULTIFD_COMPRESSION,
+    PARAM_MULTIFD_ZLIB_LEVEL,
+    PARAM_MULTIFD_ZSTD_LEVEL,
     PARAM_COMPRESS_LEVEL,
     PARAM_COMPRESS_THREADS,
     PARAM_COMPRESS_WAIT_THREAD,
     PARAM_DECOMPRESS_THREADS,
+    PARAM_THROTTLE_TRIGGER_THRESHOLD,
+    PARAM_CPU_THROTTLE_INITIAL,
+    PARAM_CPU_THROTTLE_INCREMENT,
+    PARAM_CPU_THROTTLE_TAILSLOW,
+    PARAM_MAX_CPU_THROTTLE,
     PARAM_DIRECT_IO,
     PARAM_X_MAPPED_LOAD,
     PARAM__MAX,
@@ -45,6 +55,7 @@ typedef enum {
     SWITCH_STORE_GLOBAL_STATE,
     SWITCH_SEND_CONFIGURATION,
     SWITCH_SEND_SECTION_FOOTER,
+    SWITCH_MULTIFD_FLUSH_AFTER_EACH_SECTION,
     SWITCH__MAX,
 } MigSwitch;
 
@@ -83,6 +94,11 @@ static inline bool options_switch(const MigrationOptions *o, MigSwitch s)
 /* The live options of a VM. */
 const MigrationOptions *migration_options(const Migration *m);
 
+/* Connections beside the main one that carry memory. A mapped file needs none: its threads write
+ * to it by themselves, as many channels as there may be. */
+unsigned options_multifd_channels(const MigrationOptions *o);
+/* How the payload of multifd packets is coded. */
+MultifdCodecOptions options_multifd_codec(const MigrationOptions *o);
 /* May these values be combined? A cap or parameter that needs or excludes another is a row in
  * options.c, or a line in this function where a parameter's value decides. */
 bool options_check(const MigrationOptions *o, GError **errp);

@@ -11,7 +11,9 @@
 #ifndef GODWIT_MIGRATION_OUTGOING_H
 #define GODWIT_MIGRATION_OUTGOING_H
 
+#include "migration/channels.h"
 #include "migration/core.h"
+#include "migration/multifd/multifd.h"
 #include "migration/postcopy/source.h"
 #include "migration/return-path.h"
 #include "migration/transport/transport.h"
@@ -24,16 +26,20 @@ struct MigrationState {
     int status;      /* atomic, MigrationStatus */
 
     /* Main thread. */
+    MigrationTransport *transport;   /* NULL: a snapshot */
     TransportConnection *connection; /* while connecting */
+    QIOChannel *main;                /* connected, while others are not yet: */
+    ChannelsOpening *opening;
     GThread *thread;
-    MigrationTransport *transport; /* NULL: a snapshot */
-    GSource *finish;               /* the scheduled end */
-    bool exiting;                  /* the process ends: leave the guest stopped */
+    GSource *finish; /* the scheduled end */
+    GSource *cut;    /* the main channel's, scheduled by a channel that failed */
+    bool exiting;    /* the process ends: leave the guest stopped */
 
     /* Set on the main thread before the others start, freed there after they have ended; in between
      * exchanged there while the migration thread is parked in a paused postcopy. */
     QEMUFile *file;
     ReturnPathReader *return_path;
+    MultifdSend *multifd; /* NULL: memory travels on the main channel */
 
     GMutex lock;        /* protects the block below */
     GCond wake;         /* something there has changed */
@@ -86,8 +92,9 @@ bool outgoing_set_status(MigrationState *s, MigrationStatus from, MigrationStatu
 
 /* Connect and go. False: it has failed already, *errp says why. Main thread, big lock. */
 bool outgoing_start(MigrationState *s, const MigrationTransport *t, GError **errp);
-/* The channel is open: go, or fail for want of a thread; @s is in status setup. */
-void outgoing_run_on(MigrationState *s, QIOChannel *ioc);
+/* The main channel is open, and so are those of multifd (@extra, of QIOChannel; takes the
+ * reference; NULL: none): go, or fail for want of a thread; @s is in status setup. */
+void outgoing_run_on(MigrationState *s, QIOChannel *ioc, GPtrArray *extra);
 /* Stop as soon as possible; any state. A guest that is already offered is only taken back when the
  * destination does not answer for a second. Main thread, big lock. */
 void outgoing_cancel(MigrationState *s);
@@ -115,6 +122,8 @@ uint32_t outgoing_peer_features(MigrationState *s);
 uint64_t outgoing_bytes(const MigrationState *s);
 /* PING into the stream's buffer; migration thread. */
 void outgoing_put_ping(MigrationState *s, uint32_t cookie);
+/* Bytes that the channels took and the destination is not known to have read. Migration thread. */
+uint64_t outgoing_backlog(const MigrationState *s);
 /* PING, flushed; migration thread. */
 void outgoing_ping(MigrationState *s, uint32_t cookie);
 
@@ -126,6 +135,18 @@ void outgoing_wait_for_window(MigrationState *s);
 /* The stream up to the first PART; migration thread. */
 bool outgoing_begin_stream(MigrationState *s, GError **errp);
 
+/* ---- outgoing-channels.c; main thread, big lock ---- */
+
+/* Connect to s->transport: in the end outgoing_run_on() or fail_early. False: failed at once. */
+bool outgoing_connect(MigrationState *s, GError **errp);
+/* True: it was under way, and is not any more. */
+bool outgoing_connect_cancel(MigrationState *s);
+/* Make @extra the channels of multifd. False: *errp, and @extra is released. */
+bool outgoing_start_multifd(MigrationState *s, GPtrArray *extra, GError **errp);
+/* Wait for its threads, note what each channel did, close them. */
+void outgoing_end_multifd(MigrationState *s);
+/* Takes @err. Before there is a thread: the guest was never touched. */
+void outgoing_fail_early(MigrationState *s, GError *err);
 /* ---- background.c; migration thread ---- */
 
 /* Everything after the START sections of a background snapshot. */

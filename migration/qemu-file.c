@@ -348,15 +348,17 @@ void qemu_file_set_rate_limit(QEMUFile *f, uint64_t bytes_per_window)
     __atomic_store_n(&f->window_limit, bytes_per_window, __ATOMIC_RELAXED);
 }
 
-void qemu_file_account(QEMUFile *f, uint64_t bytes)
+void qemu_file_account(QEMUFile *f, int64_t bytes)
 {
     __atomic_fetch_add(&f->window_other, bytes, __ATOMIC_RELAXED);
 }
 
 static uint64_t window_used(QEMUFile *f)
 {
-    return qemu_file_transferred(f) - __atomic_load_n(&f->window_start, __ATOMIC_RELAXED) +
-           __atomic_load_n(&f->window_other, __ATOMIC_RELAXED);
+    int64_t used = qemu_file_transferred(f) - __atomic_load_n(&f->window_start, __ATOMIC_RELAXED) +
+                   __atomic_load_n(&f->window_other, __ATOMIC_RELAXED);
+
+    return MAX(used, 0);
 }
 
 bool qemu_file_rate_exceeded(QEMUFile *f)

@@ -41,11 +41,32 @@ static RamPhase env_phase(void *opaque)
                                                                 : RAM_PHASE_DOWNTIME;
 }
 
-static uint64_t env_xbzrle_cache_size(void *opaque)
+static void env_live_options(void *opaque, RamLiveOptions *out)
+{
+    Migration *m = opaque;
+    const MigrationOptions *o = &m->options;
+
+    out->xbzrle_cache_size = options_param(o, PARAM_XBZRLE_CACHE_SIZE);
+    out->throttle = (RamThrottleOptions){
+        .on = options_cap(o, MIGRATION_CAPABILITY_AUTO_CONVERGE),
+        .trigger_threshold = options_param(o, PARAM_THROTTLE_TRIGGER_THRESHOLD),
+        .initial = options_param(o, PARAM_CPU_THROTTLE_INITIAL),
+        .increment = options_param(o, PARAM_CPU_THROTTLE_INCREMENT),
+        .max = options_param(o, PARAM_MAX_CPU_THROTTLE),
+        .tailslow = options_param(o, PARAM_CPU_THROTTLE_TAILSLOW),
+    };
+}
+
+static void env_set_throttle(void *opaque, unsigned percent)
 {
     Migration *m = opaque;
 
-    return options_param(&m->options, PARAM_XBZRLE_CACHE_SIZE);
+    m->host->ops->set_throttle(m->host, (int)percent);
+    if (percent) {
+        g_autofree char *text = g_strdup_printf("the guest is slowed down by %u %%", percent);
+
+        recorder_note(m->source_record, text);
+    }
 }
 
 static bool env_background(void *opaque)
@@ -127,13 +148,16 @@ static RamSink *env_sink(void *opaque, GError **errp)
 {
     Migration *m = opaque;
 
+    if (m->outgoing->multifd) {
+        return multifd_sink_new(m->outgoing->multifd);
+    }
+    if (options_cap(&m->options, MIGRATION_CAPABILITY_COMPRESS)) {
+        return compress_sink(m, errp);
+    }
     if (options_cap(&m->options, MIGRATION_CAPABILITY_MAPPED_RAM)) {
         MappedConfig config = mapped_config(m, false);
 
         return ram_sink_mapped_new(&config, &m->counters);
-    }
-    if (options_cap(&m->options, MIGRATION_CAPABILITY_COMPRESS)) {
-        return compress_sink(m, errp);
     }
     return ram_sink_stream_new();
 }
@@ -141,13 +165,25 @@ static RamSink *env_sink(void *opaque, GError **errp)
 static RamPlacer *env_placer(void *opaque, RAMList *list, GError **errp)
 {
     Migration *m = opaque;
+    RamPlacer *placer;
 
     if (options_cap(&m->options, MIGRATION_CAPABILITY_MAPPED_RAM)) {
         MappedConfig config = mapped_config(m, true);
 
         return ram_placer_mapped_new(&config, list);
     }
-    return ram_placer_direct_new(list);
+    placer = ram_placer_direct_new(list);
+    if (m->incoming) {
+        incoming_bind_placer(m->incoming, list, placer);
+    }
+    return placer;
+}
+
+static bool env_marker(void *opaque, bool flush, GError **errp)
+{
+    Migration *m = opaque;
+
+    return !m->incoming || incoming_marker(m->incoming, flush, errp);
 }
 
 static uint32_t env_peer_features(void *opaque)
@@ -165,10 +201,12 @@ RamState *migration_ram_new(Migration *m)
         .counters = env_counters,
         .background = env_background,
         .phase = env_phase,
-        .xbzrle_cache_size = env_xbzrle_cache_size,
+        .live_options = env_live_options,
+        .set_throttle = env_set_throttle,
         .note_pass = env_note_pass,
         .sink = env_sink,
         .placer = env_placer,
+        .marker = env_marker,
         .peer_features = env_peer_features,
         .opaque = m,
     };

@@ -157,6 +157,15 @@ static void fill_ram(MigrationState *s, MigrationInfo *info, bool completed)
     }
 }
 
+static void fill_savings(MigrationState *s, MigrationInfo *info)
+{
+    const MigrationCounters *c = &s->m->counters;
+    MigrationSavings *x = info->x_savings = g_new0(MigrationSavings, 1);
+
+    x->order_bytes = stat_get(&c->spared_pages) * TARGET_PAGE_SIZE;
+    x->unchanged_bytes = stat_get(&c->unchanged_pages) * TARGET_PAGE_SIZE;
+}
+
 static void fill_xbzrle(MigrationState *s, MigrationInfo *info)
 {
     const MigrationCounters *c = &s->m->counters;
@@ -226,12 +235,15 @@ void stats_fill_info(MigrationState *s, MigrationInfo *info)
     case MIGRATION_STATUS_FAILING:
     case MIGRATION_STATUS_COMPLETED:
         fill_ram(s, info, status == MIGRATION_STATUS_COMPLETED);
+        fill_savings(s, info);
         if (options_cap(&s->m->options, MIGRATION_CAPABILITY_XBZRLE)) {
             fill_xbzrle(s, info);
         }
         if (options_cap(&s->m->options, MIGRATION_CAPABILITY_COMPRESS)) {
             fill_compression(s, info);
         }
+        info->cpu_throttle_percentage = (int64_t)stat_get(&s->m->counters.throttle_percent);
+        info->has_cpu_throttle_percentage = info->cpu_throttle_percentage > 0;
         fill_times(s, info, status == MIGRATION_STATUS_COMPLETED);
         break;
     default:

@@ -21,6 +21,7 @@ typedef struct MigrationCounters {
     uint64_t postcopy_bytes; /* after the switch */
     uint64_t postcopy_requests;
     uint64_t zero_copy_missed;
+    uint64_t unchanged_pages; /* written, but what was sent before: not sent again */
     /* XBZRLE: pages that were in the cache, what they took, pages that were not, deltas that would
      * not have fitted into a page. Rates: of the last pass. */
     uint64_t xbzrle_pages, xbzrle_bytes, xbzrle_cache_miss, xbzrle_overflow;
@@ -28,6 +29,8 @@ typedef struct MigrationCounters {
     /* `compress`: pages sent compressed (among normal_pages too), what they took, pages that found
      * no thread free. */
     uint64_t compress_pages, compress_bytes, compress_busy;
+    uint64_t spared_pages;     /* hot, put off and written again meanwhile: sent once less */
+    uint64_t throttle_percent; /* of time the guest sleeps by auto-converge */
     /* Written at a dirty sync. */
     uint64_t ram_total;     /* bytes of all blocks that travel */
     uint64_t ram_remaining; /* bytes not sent yet */

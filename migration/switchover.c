@@ -80,12 +80,11 @@ static void await_pong(MigrationState *s, int64_t end)
 
 static void await_empty_channel(MigrationState *s, int64_t end)
 {
-    QIOChannel *ioc = qemu_file_channel(s->file);
     int64_t now = g_get_monotonic_time();
 
     qemu_fflush(s->file);
     g_mutex_lock(&s->lock);
-    for (; now < end && io_channel_backlog(ioc); now = g_get_monotonic_time()) {
+    for (; now < end && outgoing_backlog(s); now = g_get_monotonic_time()) {
         if (s->cancelled || s->error) {
             break;
         }

@@ -217,6 +217,15 @@ void hmp_info_migrate(HmpContext *c)
         if (info->ram) {
             print_ram(c->out, info->ram);
         }
+        if (info->x_savings && (info->x_savings->order_bytes || info->x_savings->unchanged_bytes)) {
+            append_size(c->out, "Saved: \t\t\torder=", info->x_savings->order_bytes);
+            append_size(c->out, ", unchanged=", info->x_savings->unchanged_bytes);
+            g_string_append_c(c->out, '\n');
+        }
+        if (info->has_cpu_throttle_percentage) {
+            g_string_append_printf(c->out, "CPU Throttle (%%): \t%" PRId64 "\n",
+                                   info->cpu_throttle_percentage);
+        }
         if (info->xbzrle_cache) {
             print_xbzrle(c->out, info->xbzrle_cache);
         }

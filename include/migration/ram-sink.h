@@ -49,6 +49,9 @@ typedef struct RamSinkOps {
      */
     bool (*send_patches)(RamSink *sink, QEMUFile *f, RAMBlock *block, const RamPatch *patches,
                          unsigned n, GError **errp);
+    /* A dirty sync was done: from now on pages that were sent may be sent again. Between two of
+     * these no page comes twice. Optional. Outside of sections too. */
+    void (*new_pass)(RamSink *sink);
     /* Everything queued leaves before the section's EOS (or its next barrier); @last: VM is
      * stopped, final section. */
     bool (*end_round)(RamSink *sink, QEMUFile *f, bool last, GError **errp);
@@ -63,6 +66,8 @@ struct RamSink {
     /* The destination understands RAM_FLAG_ZERO_RUN; set by ram/save.c, for good, as soon as it has
      * said so. */
     bool zero_runs;
+    /* Set by the sink: pages travel coded, which patches would not. */
+    bool codes_pages;
 };
 
 typedef struct RamPlacer RamPlacer;
@@ -80,7 +85,8 @@ typedef struct RamPlacerOps {
                        GError **errp);
     /*
      * Host address where @count pages may be read to directly by a receiver that knows they come,
-     * or NULL: use place_run. The pages count as received.
+     * or NULL: use place_run. The pages count as received. May take a while for long runs: memory
+     * is populated.
      */
     void *(*direct)(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t count);
     /*

@@ -247,7 +247,7 @@ static void reconnected(QIOChannel *ioc, GError *err, void *opaque)
         stay_paused(s, err);
         return;
     }
-    preempt_open(s, s->postcopy.transport, ioc, line_opened);
+    preempt_open(s, s->transport, ioc, line_opened);
 }
 
 bool postcopy_source_resume(MigrationState *s, const MigrationTransport *t, GError **errp)
@@ -260,7 +260,8 @@ bool postcopy_source_resume(MigrationState *s, const MigrationTransport *t, GErr
         return false;
     }
     recorder_note(s->m->source_record, transport_name(t));
-    postcopy_source_remember(s, t);
+    transport_free(s->transport);
+    s->transport = transport_copy(t);
     s->connection = transport_connect(t, s->host, reconnected, s, &err);
     if (!s->connection) {
         g_propagate_error(errp, g_error_copy(err));

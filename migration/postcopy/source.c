@@ -15,15 +15,6 @@ void postcopy_source_start(MigrationState *s)
     g_mutex_unlock(&s->lock);
 }
 
-void postcopy_source_remember(MigrationState *s, const MigrationTransport *t)
-{
-    g_clear_pointer(&s->postcopy.transport, transport_free);
-    s->postcopy.transport = transport_new_from_address(transport_address(t), NULL);
-    if (s->postcopy.transport) {
-        transport_set_options(s->postcopy.transport, &s->m->options);
-    }
-}
-
 bool postcopy_source_due(MigrationState *s)
 {
     MigPendingData p;

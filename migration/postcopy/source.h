@@ -30,7 +30,6 @@ typedef struct {
     QEMUFile *urgent;   /* as MigrationState.file; NULL: no channel of its own */
 
     /* Main thread, while the channel for urgent pages is being opened. */
-    MigrationTransport *transport;
     ChannelsOpening *opening;
     QIOChannel *main;
     PreemptOpened *opened;
@@ -69,8 +68,6 @@ void postcopy_source_pong(MigrationState *s, uint32_t cookie);
 
 /* migrate-start-postcopy. */
 void postcopy_source_start(MigrationState *s);
-/* Where to open the channel for urgent pages. */
-void postcopy_source_remember(MigrationState *s, const MigrationTransport *t);
 /* migrate resume=true: connect again. */
 bool postcopy_source_resume(MigrationState *s, const MigrationTransport *t, GError **errp);
 /* migrate-pause. False: there is nothing to pause. */

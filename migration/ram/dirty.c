@@ -4,6 +4,12 @@
 /* Rates over less than this are noise (spec 20 section 6). */
 #define PERIOD_US G_USEC_PER_SEC
 
+/* A word of the map is hot when it was written twice in a row, and as long as it is now and then.
+ */
+#define HEAT_WRITTEN 3
+#define HEAT_MAX     9
+#define HEAT_HOT     6
+
 static bool add_block(DirtyMap *d, RAMBlock *block, GError **errp)
 {
     uint64_t max_pages = block->max_length >> TARGET_PAGE_BITS;
@@ -12,12 +18,15 @@ static bool add_block(DirtyMap *d, RAMBlock *block, GError **errp)
     db->block = block;
     db->length = block->used_length;
     db->map = bitmap_try_new(max_pages);
-    if (!db->map) {
+    db->heat = g_try_malloc0(MAX(BITS_TO_LONGS(max_pages), 1));
+    db->hot = bitmap_try_new(BITS_TO_LONGS(max_pages));
+    db->passed = bitmap_try_new(BITS_TO_LONGS(max_pages));
+    d->n++; /* dirty_map_stop() frees what there is */
+    if (!db->map || !db->heat || !db->hot || !db->passed) {
         error_setg(errp, "not enough memory for the migration bitmap of RAM block '%s'",
                    block->idstr);
         return false;
     }
-    d->n++;
     bitmap_set(db->map, 0, ram_block_pages(block));
     d->dirty_pages += ram_block_pages(block);
     d->total_bytes += block->used_length;
@@ -26,9 +35,11 @@ static bool add_block(DirtyMap *d, RAMBlock *block, GError **errp)
 
 bool dirty_map_start(DirtyMap *d, RAMList *list, bool ignore_shared, GError **errp)
 {
+    uint64_t longest = 0;
     unsigned n = 0;
 
     RAMBLOCK_FOREACH (block, list) {
+        longest = MAX(longest, block->max_length);
         n += !ram_block_ignored(block, ignore_shared);
     }
     d->list = list;
@@ -38,6 +49,11 @@ bool dirty_map_start(DirtyMap *d, RAMList *list, bool ignore_shared, GError **er
             return false;
         }
     }
+    d->scratch = bitmap_try_new(longest >> TARGET_PAGE_BITS);
+    if (!d->scratch) {
+        error_setg(errp, "not enough memory for the migration bitmaps");
+        return false;
+    }
     if (!dirty_log_start(list, DIRTY_CLIENT_MIGRATION, errp)) {
         return false;
     }
@@ -46,14 +62,53 @@ bool dirty_map_start(DirtyMap *d, RAMList *list, bool ignore_shared, GError **er
     return true;
 }
 
-void dirty_map_sync(DirtyMap *d)
+/* Word @w of the block was written, or not, since the last sync: how likely is it to be again? */
+static void note_heat(DirtyBlock *db, uint64_t w, bool written)
+{
+    uint8_t heat = db->heat[w];
+
+    if (!written && !heat) {
+        return;
+    }
+    db->heat[w] = heat = written ? MIN(heat + HEAT_WRITTEN, HEAT_MAX) : heat - 1;
+    if (heat >= HEAT_HOT) {
+        set_bit(w, db->hot);
+    } else {
+        clear_bit(w, db->hot);
+    }
+}
+
+static uint64_t sync_block(DirtyMap *d, DirtyBlock *db)
+{
+    uint64_t words = BITS_TO_LONGS(ram_block_pages(db->block)), found = 0;
+
+    dirty_log_sync_block(db->block, DIRTY_CLIENT_MIGRATION, d->scratch);
+    for (uint64_t w = 0; w < words; w++) {
+        unsigned long written = d->scratch[w];
+
+        note_heat(db, w, written);
+        if (!written) {
+            continue;
+        }
+        d->scratch[w] = 0;
+        if (test_bit(w, db->passed)) {
+            clear_bit(w, db->passed);
+            d->spared_pages += __builtin_popcountl(written & db->map[w]);
+        }
+        found += __builtin_popcountl(written & ~db->map[w]);
+        db->map[w] |= written;
+    }
+    return found;
+}
+
+uint64_t dirty_map_sync(DirtyMap *d)
 {
     int64_t now = g_get_monotonic_time();
     uint64_t found = 0;
 
     dirty_log_collect(d->list);
     for (unsigned i = 0; i < d->n; i++) {
-        found += dirty_log_sync_block(d->blocks[i].block, DIRTY_CLIENT_MIGRATION, d->blocks[i].map);
+        found += sync_block(d, &d->blocks[i]);
     }
     dirty_log_barrier(d->list);
     d->dirty_pages += found;
@@ -63,6 +118,7 @@ void dirty_map_sync(DirtyMap *d)
         d->period_pages = 0;
         d->period_start_us = now;
     }
+    return found;
 }
 
 bool dirty_map_check_sizes(const DirtyMap *d, GError **errp)
@@ -84,7 +140,11 @@ void dirty_map_stop(DirtyMap *d)
     }
     for (unsigned i = 0; i < d->n; i++) {
         g_free(d->blocks[i].map);
+        g_free(d->blocks[i].heat);
+        g_free(d->blocks[i].hot);
+        g_free(d->blocks[i].passed);
     }
     g_clear_pointer(&d->blocks, g_free);
+    g_clear_pointer(&d->scratch, g_free);
     d->n = 0;
 }

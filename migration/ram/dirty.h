@@ -12,14 +12,21 @@ typedef struct {
     RAMBlock *block;
     uint64_t length;    /* used_length at the start */
     unsigned long *map; /* set: to be sent */
+    /* Of each word of @map (64 pages): how often it was written lately, and from that one bit: it
+     * will be again before long. */
+    uint8_t *heat;
+    unsigned long *hot;
+    unsigned long *passed; /* one bit per word: hot, and passed over while it was dirty */
 } DirtyBlock;
 
 typedef struct {
     RAMList *list;
     DirtyBlock *blocks; /* in list order */
     unsigned n;
-    uint64_t total_bytes; /* of all blocks */
-    uint64_t dirty_pages; /* bits set in all maps */
+    uint64_t total_bytes;   /* of all blocks */
+    uint64_t dirty_pages;   /* bits set in all maps */
+    uint64_t spared_pages;  /* passed over and then written again: sent once less */
+    unsigned long *scratch; /* of the largest block */
     bool logging;
     /* Rate of dirtying: pages that became dirty since period_start_us. */
     int64_t period_start_us;
@@ -35,8 +42,9 @@ static inline bool ram_block_ignored(const RAMBlock *block, bool ignore_shared)
 
 /* Everything dirty, logging on. *@d is zeroed memory; on failure dirty_map_stop() is still due. */
 bool dirty_map_start(DirtyMap *d, RAMList *list, bool ignore_shared, GError **errp);
-/* Add what was written since the last sync; afterwards contents are at least as new as the bits. */
-void dirty_map_sync(DirtyMap *d);
+/* Add what was written since the last sync; afterwards contents are at least as new as the bits.
+ * Returns how many pages became dirty. */
+uint64_t dirty_map_sync(DirtyMap *d);
 /* A block that changed its size since the start ends the migration (spec 20 section 10). */
 bool dirty_map_check_sizes(const DirtyMap *d, GError **errp);
 /* Logging off, memory back. Also after a failed start and twice. */

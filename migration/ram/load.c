@@ -110,19 +110,29 @@ static bool load_list_entry(RamLoad *l, QEMUFile *f, uint64_t *left, GError **er
                                        ram_block_ignored(block, l->options.ignore_shared), errp));
 }
 
+RAMBlock *ram_block_for_load(RAMList *list, const char *name, bool ignore_shared, GError **errp)
+{
+    RAMBlock *block = ram_block_by_name(list, name);
+
+    if (!block || ram_block_ignored(block, ignore_shared)) {
+        error_setg(errp, "Page of ramblock \"%s\", which is %s here", name,
+                   block ? "not migrated" : "unknown");
+        return NULL;
+    }
+    if ((block->flags & RAM_READONLY) && (block->flags & RAM_SHARED)) {
+        error_setg(errp, "Page of ramblock \"%s\", which is mapped read-only here", name);
+        return NULL;
+    }
+    return block;
+}
+
 /* The current block and the page that @rec is about; everything that is written lies inside it. */
 static bool resolve(RamLoad *l, const RamRecord *rec, uint64_t *page, GError **errp)
 {
     if (rec->named) {
-        RAMBlock *block = ram_block_by_name(l->list, rec->name);
+        RAMBlock *block = ram_block_for_load(l->list, rec->name, l->options.ignore_shared, errp);
 
-        if (!block || ram_block_ignored(block, l->options.ignore_shared)) {
-            error_setg(errp, "Page of ramblock \"%s\", which is %s here", rec->name,
-                       block ? "not migrated" : "unknown");
-            return false;
-        }
-        if ((block->flags & RAM_READONLY) && (block->flags & RAM_SHARED)) {
-            error_setg(errp, "Page of ramblock \"%s\", which is mapped read-only here", rec->name);
+        if (!block) {
             return false;
         }
         l->current = block;
@@ -260,7 +270,11 @@ bool ram_load_state(QEMUFile *f, void *opaque, int version_id, GError **errp)
         }
         switch (rec.flags) {
         case RAM_FLAG_EOS:
-            return ram_decompress_drain(l->decompress, errp);
+            return ram_decompress_drain(l->decompress, errp) &&
+                   rs->env.marker(rs->env.opaque, false, errp);
+        case RAM_FLAG_MULTIFD_FLUSH:
+            ok = rs->env.marker(rs->env.opaque, true, errp);
+            break;
         case RAM_FLAG_MEM_SIZE:
             ok = load_list(l, f, rec.offset, errp);
             break;

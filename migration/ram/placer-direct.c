@@ -20,7 +20,8 @@
 
 typedef struct {
     RAMBlock *block;
-    unsigned long *fresh; /* bits are cleared atomically, never set */
+    unsigned long *fresh;   /* bits are cleared atomically, never set */
+    unsigned long *claimed; /* per chunk: populated, or about to be, by direct(); atomic */
 } FreshBlock;
 
 typedef struct {
@@ -30,16 +31,23 @@ typedef struct {
     FreshBlock blocks[];
 } DirectPlacer;
 
-static unsigned long *fresh_map(RamPlacer *p, const RAMBlock *block)
+static FreshBlock *fresh_block(RamPlacer *p, const RAMBlock *block)
 {
     DirectPlacer *d = container_of(p, DirectPlacer, base);
 
     for (unsigned i = 0; i < d->n; i++) {
         if (d->blocks[i].block == block) {
-            return d->blocks[i].fresh;
+            return &d->blocks[i];
         }
     }
     return NULL;
+}
+
+static unsigned long *fresh_map(RamPlacer *p, const RAMBlock *block)
+{
+    FreshBlock *fb = fresh_block(p, block);
+
+    return fb ? fb->fresh : NULL;
 }
 
 static uint8_t *page_host(const RAMBlock *block, uint64_t page)
@@ -72,9 +80,42 @@ static void direct_accept(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_
     }
 }
 
+static bool chunk_is_fresh(const unsigned long *fresh, uint64_t chunk)
+{
+    const unsigned long *words = fresh + chunk * POPULATE_CHUNK_PAGES / BITS_PER_LONG;
+
+    for (unsigned i = 0; i < POPULATE_CHUNK_PAGES / BITS_PER_LONG; i++) {
+        if (~__atomic_load_n(&words[i], __ATOMIC_RELAXED)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A huge page at a time, by whoever comes first; several channels come to different ones. */
+static void populate_for_run(RAMBlock *block, FreshBlock *fb, uint64_t first, uint64_t count)
+{
+    uint64_t whole = ram_block_pages(block) / POPULATE_CHUNK_PAGES;
+    uint64_t chunk = first / POPULATE_CHUNK_PAGES;
+
+    for (; chunk < whole && chunk * POPULATE_CHUNK_PAGES < first + count; chunk++) {
+        if (chunk_is_fresh(fb->fresh, chunk) && set_bit_atomic(chunk, fb->claimed)) {
+            ram_block_populate(block, (chunk * POPULATE_CHUNK_PAGES) << TARGET_PAGE_BITS,
+                               POPULATE_CHUNK_PAGES << TARGET_PAGE_BITS);
+        }
+    }
+}
+
 static void *direct_direct(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t count)
 {
-    direct_accept(p, block, first, count);
+    FreshBlock *fb = fresh_block(p, block);
+
+    if (fb && fb->fresh) {
+        if (count >= STREAM_PAGES) {
+            populate_for_run(block, fb, first, count);
+        }
+        not_fresh(fb->fresh, first, count);
+    }
     return page_host(block, first);
 }
 
@@ -149,6 +190,7 @@ static void direct_cleanup(RamPlacer *p)
     ram_populate_free(d->populate);
     for (unsigned i = 0; i < d->n; i++) {
         g_free(d->blocks[i].fresh);
+        g_free(d->blocks[i].claimed);
     }
     g_free(d);
 }
@@ -180,6 +222,7 @@ RamPlacer *ram_placer_direct_new(RAMList *list)
 
         fb->block = block;
         fb->fresh = bitmap_try_new(block->max_length >> TARGET_PAGE_BITS);
+        fb->claimed = bitmap_new(block->max_length / TARGET_PAGE_SIZE / POPULATE_CHUNK_PAGES + 1);
         if (fb->fresh) {
             ram_block_find_untouched(block, 0, ram_block_pages(block), fb->fresh);
         }

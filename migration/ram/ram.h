@@ -13,6 +13,7 @@
 
 #include "migration/postcopy/push.h"
 #include "migration/ram-sink.h"
+#include "migration/ram/throttle.h"
 #include "migration/register.h"
 #include "migration/stats.h"
 
@@ -25,6 +26,12 @@ typedef struct {
     bool xbzrle;
     bool postcopy; /* postcopy-ram */
 } RamOptions;
+
+/* Options that may change at any time; asked once per section. */
+typedef struct {
+    uint64_t xbzrle_cache_size; /* bytes */
+    RamThrottleOptions throttle;
+} RamLiveOptions;
 
 /* Which of precopy-bytes, downtime-bytes, postcopy-bytes grows (spec 20 section 16). */
 typedef enum {
@@ -44,9 +51,10 @@ typedef struct {
     bool (*background)(void *opaque);
     /* Migration thread; asked once per section, not per page. */
     RamPhase (*phase)(void *opaque);
-    /* xbzrle-cache-size in bytes, which may change at any time. Migration thread, once per section.
-     */
-    uint64_t (*xbzrle_cache_size)(void *opaque);
+    /* Migration thread, once per section; big lock in save_setup. */
+    void (*live_options)(void *opaque, RamLiveOptions *out);
+    /* The vCPUs shall sleep @percent of the time; 0: off. Any thread. */
+    void (*set_throttle)(void *opaque, unsigned percent);
     /* A dirty sync is done: count the pass, send MIGRATION_PASS. @dirty_bytes are to be sent now.
      * Migration thread. */
     void (*note_pass)(void *opaque, uint64_t dirty_bytes);
@@ -54,6 +62,9 @@ typedef struct {
      * it in its cleanup. NULL: *errp says why there is none. Big lock. */
     RamSink *(*sink)(void *opaque, GError **errp);
     RamPlacer *(*placer)(void *opaque, RAMList *list, GError **errp);
+    /* The main channel is at the end of a section, or (@flush) at a record MULTIFD_FLUSH: what
+     * other channels have brought until then must be in place. Incoming thread. */
+    bool (*marker)(void *opaque, bool flush, GError **errp);
     /* What the destination understands beyond the plain format (PeerFeatures); 0 until it has
      * said so. Migration thread. */
     uint32_t (*peer_features)(void *opaque);
@@ -66,6 +77,9 @@ typedef struct RamState RamState;
 RamState *ram_state_new(const RamEnv *env);
 /* Neither direction may be active. */
 void ram_state_free(RamState *rs);
+/* The block a page of the stream belongs to, by the peer's word: NULL and *errp if there is none
+ * that may be written. Any receiving thread. */
+RAMBlock *ram_block_for_load(RAMList *list, const char *name, bool ignore_shared, GError **errp);
 /* A background snapshot: memory as it is now is what is sent. Between save_setup and the first
  * iteration; guest stopped, big lock. */
 bool ram_background_protect(RamState *rs, GError **errp);

@@ -6,10 +6,7 @@
  * A bit is cleared before its page is looked at. A store that comes later marks the page in the
  * dirty log, so the next sync sends it again; nothing that is sent is older than its bit.
  */
-#include "migration/ram/scan.h"
-#include "migration/ram/state.h"
-#include "migration/ram/xbzrle.h"
-#include "migration/ram/zero.h"
+#include "migration/ram/save.h"
 #include "migration/wire/ram.h"
 #include "migration/wire/stream.h"
 
@@ -17,23 +14,6 @@
 #define SLICE_US (50 * 1000)
 /* The longest run of data handed to a sink at once. */
 #define MAX_DATA_PAGES 512
-
-struct RamSave {
-    RAMList *list;
-    RamOptions options;
-    MigrationCounters *counters;
-    DirtyMap dirty;
-    RamScan scan;
-    RamZero zero;
-    RamXbzrle *xbzrle; /* from the end of the first round, if wanted */
-    uint64_t xbzrle_cache_size;
-    /* What a dirty page will take, as of the last sync. */
-    uint64_t pending_bytes, pending_pages;
-    RamSink *sink;
-    RamPhase phase;     /* of this section */
-    bool last;          /* this section is END */
-    PostcopyPush *push; /* after the switch to postcopy */
-};
 
 bool ram_put_block_list(QEMUFile *f, RAMList *list, RamSink *sink, bool ignore_shared,
                         bool postcopy, GError **errp)
@@ -62,34 +42,6 @@ bool ram_put_block_list(QEMUFile *f, RAMList *list, RamSink *sink, bool ignore_s
     return true;
 }
 
-/* Bytes that the dirty pages will take: deltas are judged by what they took lately. */
-static uint64_t pending_bytes(const RamSave *s)
-{
-    uint64_t pages = s->dirty.dirty_pages;
-
-    if (!s->xbzrle || !s->pending_pages) {
-        return pages << TARGET_PAGE_BITS;
-    }
-    return DIV_ROUND_UP((double)pages * s->pending_bytes, s->pending_pages);
-}
-
-static void sync_pass(RamState *rs)
-{
-    RamSave *s = rs->save;
-
-    dirty_map_sync(&s->dirty);
-    ram_zero_forget(&s->zero);
-    if (s->xbzrle) {
-        ram_xbzrle_new_pass(s->xbzrle);
-        s->pending_pages = s->dirty.dirty_pages;
-        s->pending_bytes = ram_xbzrle_cost(s->xbzrle, &s->dirty);
-    }
-    stat_set(&s->counters->pending_bytes, pending_bytes(s));
-    stat_set(&s->counters->dirty_pages_rate, s->dirty.pages_per_second);
-    stat_set(&s->counters->ram_remaining, s->dirty.dirty_pages << TARGET_PAGE_BITS);
-    rs->env.note_pass(rs->env.opaque, s->dirty.dirty_pages << TARGET_PAGE_BITS);
-}
-
 bool ram_save_setup(QEMUFile *f, void *opaque, GError **errp)
 {
     RamState *rs = opaque;
@@ -104,15 +56,19 @@ bool ram_save_setup(QEMUFile *f, void *opaque, GError **errp)
     if (!s->sink || !dirty_map_start(&s->dirty, s->list, s->options.ignore_shared, errp)) {
         return false;
     }
+    rs->env.live_options(rs->env.opaque, &s->live);
     if (s->options.xbzrle) {
-        s->xbzrle_cache_size = rs->env.xbzrle_cache_size(rs->env.opaque);
-        s->xbzrle = ram_xbzrle_new(s->xbzrle_cache_size, s->dirty.total_bytes, s->counters, errp);
+        s->xbzrle =
+            ram_xbzrle_new(s->live.xbzrle_cache_size, s->dirty.total_bytes, s->counters, errp);
         if (!s->xbzrle) {
             return false;
         }
+    } else if (s->sink->ops->send_patches && !s->sink->codes_pages) {
+        s->unchanged = ram_unchanged_new(&s->dirty);
     }
     stat_set(&s->counters->ram_total, s->dirty.total_bytes);
-    sync_pass(rs);
+    ram_sync_pass(rs);
+    ram_throttle_start(&s->throttle, s->synced_us, 0);
     if (!ram_put_block_list(f, s->list, s->sink, s->options.ignore_shared, s->options.postcopy,
                             errp) ||
         !s->sink->ops->setup(s->sink, f, errp)) {
@@ -137,10 +93,10 @@ static uint64_t bytes_out(const RamSave *s, QEMUFile *f)
     return qemu_file_transferred(f) + stat_get(&s->counters->file_bytes);
 }
 
-/* Deltas begin when everything has been sent once. */
-static bool deltas_on(const RamSave *s)
+/* In the first round nothing is known of what the destination has. */
+static bool sent_before(const RamSave *s)
 {
-    return s->xbzrle && s->scan.rounds > 0;
+    return s->scan.rounds > 0;
 }
 
 static bool send_zeros(RamState *rs, QEMUFile *f, const RamRun *part, GError **errp)
@@ -150,8 +106,10 @@ static bool send_zeros(RamState *rs, QEMUFile *f, const RamRun *part, GError **e
     if (!s->sink->zero_runs) {
         s->sink->zero_runs = rs->env.peer_features(rs->env.opaque) & PEER_ZERO_RUN;
     }
-    if (deltas_on(s)) {
+    if (s->xbzrle && sent_before(s)) {
         ram_xbzrle_zeroed(s->xbzrle, part->block, part->first, part->count);
+    } else if (s->unchanged && sent_before(s)) {
+        ram_unchanged_forget(s->unchanged, part);
     }
     stat_add(&s->counters->zero_pages, part->count);
     return s->sink->ops->send_zero_run(s->sink, f, part->block, part->first, part->count, errp);
@@ -163,13 +121,37 @@ static bool send_plain(RamSave *s, QEMUFile *f, const RamRun *part, GError **err
     return s->sink->ops->send_run(s->sink, f, part->block, part->first, part->count, errp);
 }
 
+/* How do the first pages of @part, which is data, travel? It becomes as long as that is the same.
+ * True: as *patches. */
+static bool make_patches(RamSave *s, RamRun *part, uint64_t max, const RamPatch **patches,
+                         unsigned *n)
+{
+    XbzrleKind kind = XBZRLE_PLAIN;
+    bool watched = false;
+
+    if (!sent_before(s)) {
+        return false;
+    }
+    if (s->xbzrle) {
+        part->count = ram_xbzrle_split(s->xbzrle, part, max, s->last, &kind, patches, n);
+    } else if (s->unchanged) {
+        part->count = ram_unchanged_split(s->unchanged, part, max, &watched, patches, n);
+    }
+    return watched || kind == XBZRLE_DELTAS;
+}
+
 static bool send_patches(RamSave *s, QEMUFile *f, const RamRun *part, const RamPatch *patches,
                          unsigned n, GError **errp)
 {
     uint64_t before = qemu_file_transferred(f);
     bool ok = !n || s->sink->ops->send_patches(s->sink, f, part->block, patches, n, errp);
 
-    ram_xbzrle_sent(s->xbzrle, qemu_file_transferred(f) - before);
+    if (s->xbzrle) {
+        ram_xbzrle_sent(s->xbzrle, qemu_file_transferred(f) - before);
+    } else {
+        stat_add(&s->counters->normal_pages, n);
+        stat_add(&s->counters->unchanged_pages, part->count - n);
+    }
     return ok;
 }
 
@@ -181,25 +163,21 @@ static bool send_part(RamState *rs, QEMUFile *f, uint64_t budget, bool *sent, GE
     uint64_t max_zero = MIN(budget / RAM_ZERO_RECORD_BYTES + 1, ZERO_WINDOW_PAGES);
     uint64_t max_data = MIN(budget / RAM_PAGE_SIZE + 1, MAX_DATA_PAGES);
     uint64_t before = bytes_out(s, f);
-    XbzrleKind kind = XBZRLE_PLAIN;
     const RamPatch *patches;
     unsigned n_patches;
     RamRun part;
-    bool zero, ok;
+    bool zero, patched, ok;
 
     *sent = ram_scan_peek(&s->scan, ZERO_WINDOW_PAGES, &part);
     if (!*sent) {
         return true;
     }
     part.count = ram_zero_split(&s->zero, &part, max_zero, max_data, &zero);
-    if (!zero && deltas_on(s)) {
-        part.count =
-            ram_xbzrle_split(s->xbzrle, &part, max_data, s->last, &kind, &patches, &n_patches);
-    }
+    patched = !zero && make_patches(s, &part, max_data, &patches, &n_patches);
     ram_scan_take(&s->scan, part.count);
-    ok = zero                    ? send_zeros(rs, f, &part, errp)
-         : kind == XBZRLE_DELTAS ? send_patches(s, f, &part, patches, n_patches, errp)
-                                 : send_plain(s, f, &part, errp);
+    ok = zero      ? send_zeros(rs, f, &part, errp)
+         : patched ? send_patches(s, f, &part, patches, n_patches, errp)
+                   : send_plain(s, f, &part, errp);
     stat_set(&s->counters->ram_remaining, s->dirty.dirty_pages << TARGET_PAGE_BITS);
     count_bytes(s, bytes_out(s, f) - before);
     return ok;
@@ -219,16 +197,13 @@ static bool end_round(RamSave *s, QEMUFile *f, bool last, GError **errp)
 static void begin_section(RamState *rs, bool last)
 {
     RamSave *s = rs->save;
+    uint64_t cache_size = s->live.xbzrle_cache_size;
 
     s->phase = rs->env.phase(rs->env.opaque);
-    s->last = last;
-    if (s->xbzrle) {
-        uint64_t size = rs->env.xbzrle_cache_size(rs->env.opaque);
-
-        if (size != s->xbzrle_cache_size) {
-            ram_xbzrle_resize(s->xbzrle, size);
-            s->xbzrle_cache_size = size;
-        }
+    s->last = s->scan.last = last;
+    rs->env.live_options(rs->env.opaque, &s->live);
+    if (s->xbzrle && s->live.xbzrle_cache_size != cache_size) {
+        ram_xbzrle_resize(s->xbzrle, s->live.xbzrle_cache_size);
     }
 }
 
@@ -246,6 +221,7 @@ IterateResult ram_save_iterate(QEMUFile *f, void *opaque, GError **errp)
         return postcopy_push_section(s->push, f, false, errp);
     }
     begin_section(rs, false);
+    ram_sync_look(rs);
     while (sent && !qemu_file_rate_exceeded(f) && g_get_monotonic_time() < deadline) {
         if (!send_part(rs, f, qemu_file_rate_left(f), &sent, errp)) {
             return ITERATE_ERROR;
@@ -272,9 +248,9 @@ void ram_save_query_pending(void *opaque, MigPendingData *pending, bool exact)
         return;
     }
     if (exact) {
-        sync_pass(rs);
+        ram_sync_pass(rs);
     }
-    *(s->options.postcopy ? &pending->postcopy : &pending->precopy) += pending_bytes(s);
+    *(s->options.postcopy ? &pending->postcopy : &pending->precopy) += ram_pending_bytes(s);
 }
 
 bool ram_save_complete(QEMUFile *f, void *opaque, GError **errp)
@@ -290,7 +266,7 @@ bool ram_save_complete(QEMUFile *f, void *opaque, GError **errp)
         return postcopy_push_section(s->push, f, true, errp) != ITERATE_ERROR;
     }
     begin_section(rs, true);
-    sync_pass(rs);
+    ram_sync_pass(rs);
     while (sent) {
         if (!send_part(rs, f, UINT64_MAX, &sent, errp)) {
             return false;
@@ -318,7 +294,7 @@ PostcopyPush *ram_save_start_postcopy(RamState *rs, void (*wake)(void *opaque), 
     if (!dirty_map_check_sizes(&s->dirty, errp)) {
         return NULL;
     }
-    sync_pass(rs);
+    ram_sync_pass(rs);
     s->push = postcopy_push_new(&s->dirty, &s->zero, s->counters, wake, opaque);
     return s->push;
 }
@@ -329,9 +305,14 @@ void ram_save_cleanup(void *opaque)
     RamSave *s = rs->save;
 
     if (s) {
+        if (s->throttle.percent) {
+            rs->env.set_throttle(rs->env.opaque, 0);
+            stat_set(&s->counters->throttle_percent, 0);
+        }
         postcopy_push_free(s->push);
         ram_zero_clear(&s->zero);
         ram_xbzrle_free(s->xbzrle);
+        ram_unchanged_free(s->unchanged);
         dirty_map_stop(&s->dirty);
         if (s->sink) {
             s->sink->ops->cleanup(s->sink);

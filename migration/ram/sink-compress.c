@@ -317,6 +317,7 @@ RamSink *ram_sink_compress_new(const RamCompressConfig *config, GError **errp)
     CompressSink *s = g_new0(CompressSink, 1);
 
     s->base.ops = &compress_ops;
+    s->base.codes_pages = true;
     s->plain = ram_sink_stream_new();
     s->config = *config;
     s->n_slots = config->threads * SLOTS_PER_THREAD;

@@ -41,9 +41,13 @@ static RamPhase get_phase(void *opaque)
     return RAM_PHASE_PRECOPY;
 }
 
-static uint64_t get_xbzrle_cache_size(void *opaque)
+static void get_live_options(void *opaque, RamLiveOptions *out)
 {
-    return 64 * MiB;
+    *out = (RamLiveOptions){0};
+}
+
+static void set_throttle(void *opaque, unsigned percent)
+{
 }
 
 static void note_pass(void *opaque, uint64_t dirty_bytes)
@@ -65,6 +69,11 @@ static RamPlacer *get_placer(void *opaque, RAMList *list, GError **errp)
     return ram_placer_direct_new(list);
 }
 
+static bool get_marker(void *opaque, bool flush, GError **errp)
+{
+    return true;
+}
+
 static uint32_t get_peer_features(void *opaque)
 {
     return 0;
@@ -78,10 +87,12 @@ static RamState *side_new(Side *s, uint64_t size)
         .counters = get_counters,
         .background = not_background,
         .phase = get_phase,
-        .xbzrle_cache_size = get_xbzrle_cache_size,
+        .live_options = get_live_options,
+        .set_throttle = set_throttle,
         .note_pass = note_pass,
         .sink = get_sink,
         .placer = get_placer,
+        .marker = get_marker,
         .peer_features = get_peer_features,
         .opaque = s,
     };

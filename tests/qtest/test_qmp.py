@@ -139,6 +139,7 @@ def test_every_capability(vm):
     ("announce-step", 1, 10000), ("downtime-limit", 0, 2000000), ("max-bandwidth", 0, 2 ** 64 - 1),
     ("avail-switchover-bandwidth", 0, 2 ** 64 - 1), ("xbzrle-cache-size", 4096, 2 ** 63),
     ("compress-level", 0, 9), ("compress-threads", 1, 255), ("decompress-threads", 1, 255),
+    ("throttle-trigger-threshold", 1, 100), ("cpu-throttle-initial", 1, 99), ("cpu-throttle-increment", 1, 99),
 ])
 def test_parameter_ranges(vm, name, low, high):
     before = vm.cmd("query-migrate-parameters")

@@ -357,7 +357,7 @@ void fake_vm_connect(FakeVM *src, FakeVM *dst, const FaultPlan *write, const Fau
     }
     incoming_run_on(dst->m->incoming, faulty_dst);
     outgoing_set_status(s, MIGRATION_STATUS_NONE, MIGRATION_STATUS_SETUP);
-    outgoing_run_on(s, faulty);
+    outgoing_run_on(s, faulty, NULL);
 }
 
 MigrationStatus fake_vm_status(FakeVM *src)

@@ -12,7 +12,9 @@ typedef struct {
     RamOptions options;
     MigrationCounters counters;
     RamPhase phase;
-    uint64_t passes, pass_bytes, xbzrle_cache_size;
+    RamLiveOptions live;
+    unsigned throttle;
+    uint64_t passes, pass_bytes;
     uint32_t peer_features;
     unsigned compress_threads; /* 0: the plain sink */
     RamState *rs;
@@ -38,9 +40,14 @@ static inline RamPhase side_phase(void *opaque)
     return ((RamSide *)opaque)->phase;
 }
 
-static inline uint64_t side_xbzrle_cache_size(void *opaque)
+static inline void side_live_options(void *opaque, RamLiveOptions *out)
 {
-    return ((RamSide *)opaque)->xbzrle_cache_size;
+    *out = ((RamSide *)opaque)->live;
+}
+
+static inline void side_set_throttle(void *opaque, unsigned percent)
+{
+    ((RamSide *)opaque)->throttle = percent;
 }
 
 static inline void side_note_pass(void *opaque, uint64_t dirty_bytes)
@@ -70,6 +77,14 @@ static inline RamPlacer *side_placer(void *opaque, RAMList *list, GError **errp)
     return ram_placer_direct_new(list);
 }
 
+static inline bool side_marker(void *opaque, bool flush, GError **errp)
+{
+    if (flush) {
+        error_setg(errp, "no channels here");
+    }
+    return !flush;
+}
+
 static inline uint32_t side_peer_features(void *opaque)
 {
     return ((RamSide *)opaque)->peer_features;
@@ -85,10 +100,12 @@ static inline void side_init_with(RamSide *s,
         .counters = side_counters,
         .background = side_background,
         .phase = side_phase,
-        .xbzrle_cache_size = side_xbzrle_cache_size,
+        .live_options = side_live_options,
+        .set_throttle = side_set_throttle,
         .note_pass = side_note_pass,
         .sink = side_sink,
         .placer = placer,
+        .marker = side_marker,
         .peer_features = side_peer_features,
         .opaque = s,
     };

@@ -111,6 +111,72 @@ static void test_scan_model(Fixture *fx, gconstpointer data)
     g_rand_free(rng);
 }
 
+/* Write pages [first, first + n) of "big" and read the log, @times. */
+static void keep_writing(Fixture *fx, uint64_t first, uint64_t n, int times)
+{
+    while (times--) {
+        dirty_log_mark(ram_block_by_name(fx->list, "big"), first * 4096, n * 4096);
+        dirty_map_sync(&fx->dirty);
+    }
+}
+
+/* Take all there is until the end of the round; the pages of "big" in order, as "a-b c-d". */
+static char *take_round(Fixture *fx)
+{
+    GString *text = g_string_new(NULL);
+    RamRun run;
+
+    while (ram_scan_peek(&fx->scan, 10000, &run)) {
+        if (g_str_equal(run.block->idstr, "big")) {
+            g_string_append_printf(text, "%s%d-%d", text->len ? " " : "", (int)run.first,
+                                   (int)(run.first + run.count - 1));
+        }
+        ram_scan_take(&fx->scan, run.count);
+    }
+    return g_string_free(text, FALSE);
+}
+
+#define assert_round(fx, want)                  \
+    do {                                        \
+        g_autofree char *got_ = take_round(fx); \
+                                                \
+        g_assert_cmpstr(got_, ==, want);        \
+    } while (0)
+
+/* What is written again and again goes last, and is not put off for longer than a round. */
+static void test_hot_last(Fixture *fx, gconstpointer data)
+{
+    keep_writing(fx, 130, 60, 2); /* inside the third word: pages 128 to 191 */
+    assert_round(fx, "0-127 192-999");
+    g_assert_cmpuint(fx->dirty.dirty_pages, ==, 64);
+    g_assert_cmpuint(fx->dirty.spared_pages, ==, 0);
+    keep_writing(fx, 130, 60, 1); /* so putting them off has saved sending them once, */
+    g_assert_cmpuint(fx->dirty.spared_pages, ==, 60);
+    keep_writing(fx, 130, 60, 1); /* and no more than that */
+    g_assert_cmpuint(fx->dirty.spared_pages, ==, 60);
+    assert_round(fx, "128-191");
+    g_assert_cmpuint(fx->dirty.dirty_pages, ==, 0);
+
+    /* Hot for as long as it is written now and then; once is not hot. */
+    keep_writing(fx, 10, 5, 1);
+    keep_writing(fx, 130, 60, 1);
+    assert_round(fx, "10-14");
+    assert_round(fx, "130-189");
+    keep_writing(fx, 20, 5, 9);
+    keep_writing(fx, 130, 60, 1); /* has cooled down */
+    assert_round(fx, "130-189");
+    assert_round(fx, "20-24");
+}
+
+/* The last section sends everything, in order. */
+static void test_hot_at_the_end(Fixture *fx, gconstpointer data)
+{
+    keep_writing(fx, 130, 60, 2);
+    fx->scan.last = true;
+    assert_round(fx, "0-999");
+    g_assert_cmpuint(fx->dirty.dirty_pages, ==, 0);
+}
+
 #define PAGES 3000u
 
 /* Parts cover the run, are all zero or all data, and stay within the limits. */
@@ -261,6 +327,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add("/ram-scan/dirty-map", Fixture, NULL, set_up, test_dirty_map, tear_down);
     g_test_add("/ram-scan/model", Fixture, NULL, set_up, test_scan_model, tear_down);
+    g_test_add("/ram-scan/hot-last", Fixture, NULL, set_up, test_hot_last, tear_down);
+    g_test_add("/ram-scan/hot-at-the-end", Fixture, NULL, set_up, test_hot_at_the_end, tear_down);
     g_test_add_func("/ram-scan/split-model", test_split_model);
     g_test_add_func("/ram-scan/split-untouched", test_split_untouched);
     g_test_add_func("/ram-scan/split-ahead", test_split_ahead);

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Multifd: guest memory over several channels beside the main one (spec 30).
+ *
+ *   source   RamSink (sink.c)  runs -> packets -> one queue per channel (queue.h)
+ *            send.c            a thread per channel: queue -> sendmsg straight from guest memory
+ *   dest.    recv.c            a thread per channel: header -> recvmsg straight into guest memory
+ *
+ * Order between channels: now and then the source puts a SYNC packet into every channel and then a
+ * marker into the main one. Whoever reads the marker waits until each channel has come to its
+ * SYNC, and each channel waits there for the marker. So a page that is sent again after a sync is
+ * never overtaken by its older self. Between two syncs no page is sent twice.
+ */
+#ifndef GODWIT_MIGRATION_MULTIFD_MULTIFD_H
+#define GODWIT_MIGRATION_MULTIFD_MULTIFD_H
+
+#include "migration/multifd/codec.h"
+#include "migration/ram-sink.h"
+#include "migration/stats.h"
+#include "migration/wire/multifd.h"
+
+/* ---- source ---- */
+
+typedef struct MultifdSend MultifdSend;
+
+typedef struct {
+    uint8_t uuid[MULTIFD_UUID_SIZE];
+    MultifdCodecOptions codec;
+    /* Zero pages travel in packets; destinations before 9.0 lose them. Off: in the main channel. */
+    bool zero_in_packets;
+    /* The marker is the end of every section, as before 8.1; off: a record of its own, once a pass
+     * over memory, which destinations before 8.1 do not know. */
+    bool sync_each_section;
+    MigrationCounters *counters;
+    /* A channel has failed, @err (callee frees) is the first error of all. Any thread, once. */
+    void (*failed)(GError *err, void *opaque);
+    void *opaque;
+} MultifdSendConfig;
+
+/*
+ * Start a thread for each of @channels (of QIOChannel; takes the reference), which introduces
+ * itself to the destination. NULL and *errp: nothing was started, @channels is released.
+ */
+MultifdSend *multifd_send_new(const MultifdSendConfig *config, GPtrArray *channels, GError **errp);
+/* Cut all channels, wake everybody; any thread. */
+void multifd_send_shutdown(MultifdSend *s);
+/* Join the threads; without a shutdown before, when all that is queued has left. */
+void multifd_send_stop(MultifdSend *s);
+/* Stop if that was not done, close the channels. NULL is fine. */
+void multifd_send_free(MultifdSend *s);
+/* Nothing has failed; else *errp. Any thread. */
+bool multifd_send_check(MultifdSend *s, GError **errp);
+/* Bytes the channels took that the destination is not known to have read (io_channel_backlog()). */
+uint64_t multifd_send_backlog(MultifdSend *s);
+unsigned multifd_send_channels(const MultifdSend *s);
+/* One line about channel @id for the flight recorder; the caller frees it. */
+char *multifd_send_describe(MultifdSend *s, unsigned id);
+
+/* The sink in front of @s, which outlives it. */
+RamSink *multifd_sink_new(MultifdSend *s);
+
+/* ---- destination ---- */
+
+typedef struct MultifdRecv MultifdRecv;
+
+typedef struct {
+    unsigned channels;
+    MultifdCodecOptions codec;
+    /* As for the source. */
+    void (*failed)(GError *err, void *opaque);
+    void *opaque;
+} MultifdRecvConfig;
+
+MultifdRecv *multifd_recv_new(const MultifdRecvConfig *config);
+/* Channel @id is there, behind its init packet; takes @ioc. Once per id; main thread. */
+void multifd_recv_add(MultifdRecv *r, unsigned id, QIOChannel *ioc);
+/* Where pages go; before the first marker. */
+void multifd_recv_bind(MultifdRecv *r, RAMList *list, bool ignore_shared, RamPlacer *placer);
+/*
+ * The main channel is at a marker: the end of a section, or (@flush) the record that is one by
+ * itself. Which of them counts is known from the first section. Returns when all pages sent before
+ * it are in place. Incoming thread, big lock not held.
+ */
+bool multifd_recv_marker(MultifdRecv *r, bool flush, GError **errp);
+/* Cut all channels, wake everybody; any thread. False: that was done already. */
+bool multifd_recv_shutdown(MultifdRecv *r);
+unsigned multifd_recv_channels(const MultifdRecv *r);
+/* Shutdown, threads joined; the placer is left alone from now on. */
+void multifd_recv_stop(MultifdRecv *r);
+/* Stop if that was not done, close the channels. NULL is fine. */
+void multifd_recv_free(MultifdRecv *r);
+char *multifd_recv_describe(MultifdRecv *r, unsigned id);
+
+#endif

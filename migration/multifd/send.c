@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The source's channels: one thread each takes packets from its queue and sends them, several with
+ * one system call, headers from a buffer and pages from where they are.
+ *
+ * Channels share nothing while they work. The one lock is taken when the migration thread has to
+ * wait for them, and to fail.
+ */
+#include "migration/multifd/send.h"
+#include "util/lock.h"
+
+/* So many packets leave with one system call: 1 MiB of pages. */
+#define BATCH_PACKETS 2
+/* Headers and runs of a batch. */
+#define BATCH_IOV (BATCH_PACKETS * (1 + MULTIFD_PACKET_PAGES))
+
+typedef struct MultifdBatch {
+    struct iovec iov[BATCH_IOV];
+    uint8_t headers[BATCH_PACKETS][MULTIFD_HEADER_SIZE];
+    uint8_t *coded; /* BATCH_PACKETS * MULTIFD_CODED_MAX, with an encoder */
+} MultifdBatch;
+
+/* ---- failure ---- */
+
+static void cut_channels(MultifdSend *s)
+{
+    __atomic_store_n(&s->quit, true, __ATOMIC_SEQ_CST);
+    for (unsigned i = 0; i < s->n; i++) {
+        io_channel_shutdown(s->channels[i].ioc, IO_SHUTDOWN_BOTH);
+        multifd_queue_kick(s->channels[i].queue);
+    }
+}
+
+/* Takes @err, NULL: not an error. True: nobody was faster. */
+static bool begin_cut(MultifdSend *s, const GError *err)
+{
+    bool first;
+
+    g_mutex_lock(&s->lock);
+    first = !s->cut;
+    if (first && err) {
+        s->error = g_error_copy(err);
+    }
+    __atomic_store_n(&s->cut, true, __ATOMIC_RELEASE);
+    g_cond_broadcast(&s->space);
+    g_mutex_unlock(&s->lock);
+    return first;
+}
+
+/* Takes @err. */
+static void channel_fail(MultifdSendChannel *c, GError *err)
+{
+    MultifdSend *s = c->s;
+
+    g_prefix_error(&err, "multifd channel %u (%s): ", c->id, io_channel_name(c->ioc));
+    if (begin_cut(s, err)) {
+        cut_channels(s);
+        s->config.failed(err, s->config.opaque);
+    } else {
+        g_error_free(err);
+    }
+}
+
+void multifd_send_shutdown(MultifdSend *s)
+{
+    begin_cut(s, NULL);
+    cut_channels(s);
+}
+
+bool multifd_send_check(MultifdSend *s, GError **errp)
+{
+    if (!__atomic_load_n(&s->cut, __ATOMIC_ACQUIRE)) {
+        return true;
+    }
+    g_mutex_lock(&s->lock);
+    if (s->error) {
+        g_propagate_error(errp, g_error_copy(s->error));
+    } else {
+        error_setg(errp, "The multifd channels were shut down");
+    }
+    g_mutex_unlock(&s->lock);
+    return false;
+}
+
+/* ---- the writer waits ---- */
+
+bool multifd_room_in(MultifdSend *s, unsigned id)
+{
+    return multifd_queue_used(s->channels[id].queue) < MULTIFD_QUEUE_SLOTS;
+}
+
+bool multifd_some_room(MultifdSend *s, unsigned id)
+{
+    for (unsigned i = 0; i < s->n; i++) {
+        if (multifd_room_in(s, i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool multifd_all_sent(MultifdSend *s, unsigned id)
+{
+    for (unsigned i = 0; i < s->n; i++) {
+        if (multifd_queue_used(s->channels[i].queue)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool multifd_send_wait(MultifdSend *s, MultifdReadyFn *ready, unsigned id, GError **errp)
+{
+    if (!ready(s, id)) {
+        bool locked = bql_locked();
+
+        if (locked) {
+            bql_unlock(); /* how long it takes is up to the peer */
+        }
+        g_mutex_lock(&s->lock);
+        __atomic_store_n(&s->writer_waits, true, __ATOMIC_SEQ_CST);
+        while (!ready(s, id) && !s->cut) {
+            g_cond_wait(&s->space, &s->lock);
+        }
+        __atomic_store_n(&s->writer_waits, false, __ATOMIC_RELAXED);
+        g_mutex_unlock(&s->lock);
+        if (locked) {
+            bql_lock();
+        }
+    }
+    return multifd_send_check(s, errp);
+}
+
+static void give_back(MultifdSendChannel *c, unsigned slots)
+{
+    MultifdSend *s = c->s;
+
+    multifd_queue_release(c->queue, slots);
+    if (__atomic_load_n(&s->writer_waits, __ATOMIC_SEQ_CST)) {
+        g_mutex_lock(&s->lock);
+        g_cond_signal(&s->space);
+        g_mutex_unlock(&s->lock);
+    }
+}
+
+/* ---- a channel's thread ---- */
+
+static unsigned put_runs(struct iovec *iov, const RAMBlock *block, const MultifdPacket *p)
+{
+    for (unsigned i = 0; i < p->runs; i++) {
+        iov[i] = (struct iovec){block->host + (p->run[i].first << TARGET_PAGE_BITS),
+                                p->run[i].count << TARGET_PAGE_BITS};
+    }
+    return p->runs;
+}
+
+/* Payload of packet @index of the batch: appended to *iov. */
+static bool put_payload(MultifdSendChannel *c, MultifdSlot *slot, unsigned index,
+                        struct iovec **iov, GError **errp)
+{
+    MultifdPacket *p = &slot->packet;
+    unsigned n = put_runs(*iov, slot->block, p);
+
+    if (c->encoder && n) {
+        uint8_t *out = c->batch->coded + index * MULTIFD_CODED_MAX;
+
+        if (!c->encoder->encode(c->encoder, *iov, n, out, &p->payload, errp)) {
+            return false;
+        }
+        **iov = (struct iovec){out, p->payload};
+        n = 1;
+    } else {
+        p->payload = p->pages * MULTIFD_PAGE_SIZE;
+    }
+    *iov += n;
+    return true;
+}
+
+static void count(MultifdSendChannel *c, uint64_t bytes, uint64_t packets, uint64_t pages)
+{
+    stat_add(&c->s->config.counters->multifd_bytes, bytes);
+    stat_set(&c->bytes, c->bytes + bytes);
+    stat_set(&c->packets, c->packets + packets);
+    stat_set(&c->pages, c->pages + pages);
+}
+
+static bool send_slots(MultifdSendChannel *c, unsigned first, unsigned n, GError **errp)
+{
+    MultifdBatch *b = c->batch;
+    struct iovec *iov = b->iov;
+    uint64_t bytes = 0, pages = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        MultifdSlot *slot = &c->queue->slots[(first + i) % MULTIFD_QUEUE_SLOTS];
+
+        *iov++ = (struct iovec){b->headers[i], MULTIFD_HEADER_SIZE};
+        if (!put_payload(c, slot, i, &iov, errp)) {
+            return false;
+        }
+        multifd_encode_packet(&slot->packet, b->headers[i]);
+        bytes += MULTIFD_HEADER_SIZE + slot->packet.payload;
+        pages += slot->packet.pages;
+    }
+    if (!io_channel_writev_all(c->ioc, b->iov, iov - b->iov, errp)) {
+        return false;
+    }
+    count(c, bytes, n, pages);
+    return true;
+}
+
+static bool introduce(MultifdSendChannel *c, GError **errp)
+{
+    MultifdInit init = {.id = c->id};
+    uint8_t buf[MULTIFD_INIT_SIZE];
+
+    memcpy(init.uuid, c->s->config.uuid, sizeof(init.uuid));
+    multifd_encode_init(&init, buf);
+    if (!io_channel_write_all(c->ioc, buf, sizeof(buf), errp)) {
+        return false;
+    }
+    count(c, sizeof(buf), 0, 0);
+    return true;
+}
+
+static bool send_queue(MultifdSendChannel *c, GError **errp)
+{
+    unsigned first, n;
+
+    while ((n = multifd_queue_wait(c->queue, &c->s->quit, &first))) {
+        n = MIN(n, BATCH_PACKETS);
+        if (!send_slots(c, first, n, errp)) {
+            return false;
+        }
+        give_back(c, n);
+    }
+    return true;
+}
+
+static gpointer send_thread(gpointer opaque)
+{
+    MultifdSendChannel *c = opaque;
+    GError *err = NULL;
+
+    if (!introduce(c, &err) || !send_queue(c, &err)) {
+        channel_fail(c, err);
+    }
+    return NULL;
+}
+
+/* ---- life ---- */
+
+static bool start_channel(MultifdSendChannel *c, GError **errp)
+{
+    g_autofree char *name = g_strdup_printf("mig/send/%u", c->id);
+
+    c->batch = g_new(MultifdBatch, 1);
+    c->batch->coded = NULL;
+    if (c->s->codec) {
+        c->encoder = c->s->codec->encoder(&c->s->config.codec, errp);
+        if (!c->encoder) {
+            return false;
+        }
+        c->batch->coded = g_malloc(BATCH_PACKETS * MULTIFD_CODED_MAX);
+    }
+    c->thread = g_thread_try_new(name, send_thread, c, errp);
+    return c->thread != NULL;
+}
+
+MultifdSend *multifd_send_new(const MultifdSendConfig *config, GPtrArray *channels, GError **errp)
+{
+    MultifdSend *s = g_malloc0(sizeof(*s) + channels->len * sizeof(MultifdSendChannel));
+
+    s->config = *config;
+    s->codec = multifd_codec(config->codec.method);
+    g_mutex_init(&s->lock);
+    g_cond_init(&s->space);
+    s->n = channels->len;
+    for (unsigned i = 0; i < s->n; i++) {
+        MultifdSendChannel *c = &s->channels[i];
+
+        c->s = s;
+        c->id = i;
+        c->ioc = g_object_ref(g_ptr_array_index(channels, i));
+        c->queue = multifd_queue_new();
+    }
+    g_ptr_array_unref(channels);
+    for (unsigned i = 0; i < s->n; i++) {
+        if (!start_channel(&s->channels[i], errp)) {
+            g_prefix_error(errp, "multifd channel %u: ", i);
+            multifd_send_shutdown(s);
+            multifd_send_free(s);
+            return NULL;
+        }
+    }
+    return s;
+}
+
+static void free_channel(MultifdSendChannel *c)
+{
+    io_channel_close(c->ioc, NULL);
+    g_object_unref(c->ioc);
+    multifd_queue_free(c->queue);
+    if (c->encoder) {
+        c->encoder->free(c->encoder);
+    }
+    if (c->batch) {
+        g_free(c->batch->coded);
+        g_free(c->batch);
+    }
+}
+
+void multifd_send_stop(MultifdSend *s)
+{
+    __atomic_store_n(&s->quit, true, __ATOMIC_SEQ_CST);
+    for (unsigned i = 0; i < s->n; i++) {
+        multifd_queue_kick(s->channels[i].queue);
+    }
+    for (unsigned i = 0; i < s->n; i++) {
+        if (s->channels[i].thread) {
+            g_thread_join(g_steal_pointer(&s->channels[i].thread));
+        }
+    }
+}
+
+void multifd_send_free(MultifdSend *s)
+{
+    if (!s) {
+        return;
+    }
+    multifd_send_stop(s);
+    for (unsigned i = 0; i < s->n; i++) {
+        free_channel(&s->channels[i]);
+    }
+    g_clear_error(&s->error);
+    g_cond_clear(&s->space);
+    g_mutex_clear(&s->lock);
+    g_free(s);
+}
+
+uint64_t multifd_send_backlog(MultifdSend *s)
+{
+    uint64_t bytes = 0;
+
+    for (unsigned i = 0; i < s->n; i++) {
+        bytes += io_channel_backlog(s->channels[i].ioc);
+    }
+    return bytes;
+}
+
+unsigned multifd_send_channels(const MultifdSend *s)
+{
+    return s->n;
+}
+
+char *multifd_send_describe(MultifdSend *s, unsigned id)
+{
+    const MultifdSendChannel *c = &s->channels[id];
+
+    return g_strdup_printf(
+        "multifd channel %u (%s): %" PRIu64 " bytes, %" PRIu64 " packets, %" PRIu64 " pages", id,
+        io_channel_name(c->ioc), stat_get(&c->bytes), stat_get(&c->packets), stat_get(&c->pages));
+}

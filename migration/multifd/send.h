@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What send.c and sink.c share. The writer is the migration thread. */
+#ifndef GODWIT_MIGRATION_MULTIFD_SEND_H
+#define GODWIT_MIGRATION_MULTIFD_SEND_H
+
+#include "migration/multifd/multifd.h"
+#include "migration/multifd/queue.h"
+
+typedef struct {
+    MultifdSend *s;
+    unsigned id;
+    QIOChannel *ioc;
+    GThread *thread;
+    MultifdQueue *queue;
+    MultifdEncoder *encoder; /* NULL: plain bytes */
+    struct MultifdBatch *batch;
+    uint64_t bytes, packets, pages; /* sent so far; atomic, written by the thread */
+} MultifdSendChannel;
+
+struct MultifdSend {
+    MultifdSendConfig config;
+    const MultifdCodec *codec;
+    bool quit;         /* atomic: threads end when their queue is empty */
+    bool cut;          /* atomic: channels are shut down, nothing works any more */
+    bool writer_waits; /* atomic */
+
+    GMutex lock; /* protects error; sleeping of the writer */
+    GCond space; /* slots were given back while the writer waits */
+    GError *error;
+
+    unsigned n;
+    MultifdSendChannel channels[];
+};
+
+/* Is what the writer waits for there? */
+typedef bool MultifdReadyFn(MultifdSend *s, unsigned id);
+/* Some queue has room; queue @id has; all are empty and everything has left. */
+bool multifd_some_room(MultifdSend *s, unsigned id);
+bool multifd_room_in(MultifdSend *s, unsigned id);
+bool multifd_all_sent(MultifdSend *s, unsigned id);
+/* Lets go of the big lock meanwhile if the caller holds it. False: *errp, a channel has failed. */
+bool multifd_send_wait(MultifdSend *s, MultifdReadyFn *ready, unsigned id, GError **errp);
+
+#endif

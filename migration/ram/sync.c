@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Reading the dirty log, and what is concluded from it: which memory is hot (dirty.c), how much is
+ * left, and whether the guest has to be slowed down.
+ */
+#include "migration/ram/save.h"
+
+/* In the middle of a long pass the log is read so often. */
+#define LOOK_US 100000
+
+uint64_t ram_pending_bytes(const RamSave *s)
+{
+    uint64_t pages = s->dirty.dirty_pages;
+
+    if (!s->xbzrle || !s->pending_pages) {
+        return pages << TARGET_PAGE_BITS;
+    }
+    return DIV_ROUND_UP((double)pages * s->pending_bytes, s->pending_pages);
+}
+
+static uint64_t bytes_sent(const RamSave *s)
+{
+    return stat_get(&s->counters->ram_bytes) + stat_get(&s->counters->multifd_bytes);
+}
+
+static void read_log(RamSave *s)
+{
+    uint64_t pending = ram_pending_bytes(s);
+
+    dirty_map_sync(&s->dirty);
+    ram_zero_forget(&s->zero);
+    if (s->sink->ops->new_pass) {
+        s->sink->ops->new_pass(s->sink);
+    }
+    s->synced_us = g_get_monotonic_time();
+    stat_set(&s->counters->dirty_pages_rate, s->dirty.pages_per_second);
+    stat_set(&s->counters->spared_pages, s->dirty.spared_pages);
+    stat_set(&s->counters->ram_remaining, s->dirty.dirty_pages << TARGET_PAGE_BITS);
+    ram_throttle_dirtied(&s->throttle, ram_pending_bytes(s) - pending);
+}
+
+/* The first pass judges nothing before its end: nothing can be known about the guest yet. */
+static void judge(RamState *rs)
+{
+    RamSave *s = rs->save;
+
+    if (s->live.throttle.on && !s->last &&
+        ram_throttle_judge(&s->throttle, &s->live.throttle, s->synced_us, bytes_sent(s))) {
+        rs->env.set_throttle(rs->env.opaque, s->throttle.percent);
+        stat_set(&s->counters->throttle_percent, s->throttle.percent);
+    }
+}
+
+void ram_sync_pass(RamState *rs)
+{
+    RamSave *s = rs->save;
+
+    read_log(s);
+    if (s->xbzrle) {
+        ram_xbzrle_new_pass(s->xbzrle);
+        s->pending_pages = s->dirty.dirty_pages;
+        s->pending_bytes = ram_xbzrle_cost(s->xbzrle, &s->dirty);
+    }
+    judge(rs);
+    stat_set(&s->counters->pending_bytes, ram_pending_bytes(s));
+    rs->env.note_pass(rs->env.opaque, s->dirty.dirty_pages << TARGET_PAGE_BITS);
+}
+
+void ram_sync_look(RamState *rs)
+{
+    RamSave *s = rs->save;
+
+    if (g_get_monotonic_time() - s->synced_us < LOOK_US) {
+        return;
+    }
+    read_log(s);
+    if (s->scan.rounds) {
+        judge(rs);
+    }
+}

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Migrations of guests that write faster than the line carries."""
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from vmtest import QMPError, guest_full_pass, listen_address, pattern_args
+
+
+@pytest.fixture
+def busy(make_vm):
+    """A guest that rewrites 16 MiB flat out, its destination, and a line of 8 MiB/s that it never fits into."""
+    guest = pattern_args(mode="hot", ws="24M", hot="16M", report=0)
+    src = make_vm("godwit", *guest, mem="64M")
+    dst = make_vm("godwit", *guest, "-incoming", "tcp:127.0.0.1:0", mem="64M")
+    src.serial.wait("ready")
+    src.cmd("migrate-set-parameters", max_bandwidth=8 << 20, downtime_limit=100)
+    return src, dst
+
+
+def throttle(vm) -> int:
+    return vm.cmd("query-migrate").get("cpu-throttle-percentage", 0)
+
+
+def test_auto_converge(busy):
+    """The guest is slowed down in steps until it fits, and never stands still for long at once."""
+    src, dst = busy
+    src.caps(auto_converge=True)
+    src.cmd("migrate-set-parameters", cpu_throttle_initial=30, cpu_throttle_increment=25, max_cpu_throttle=97)
+    src.cmd("migrate", uri=listen_address(dst))
+    seen = set()
+    while (info := src.cmd("query-migrate"))["status"] != "completed":
+        assert info["status"] != "failed", info
+        if percent := info.get("cpu-throttle-percentage"):
+            seen.add(percent)
+            if percent >= 80:  # more than enough was seen: let it end
+                src.cmd("migrate-set-parameters", max_bandwidth=0)
+    assert "cpu-throttle-percentage" not in info
+    assert min(seen) == 30 and seen <= {30, 55, 80, 97}, seen
+    dst.wait_status("running")
+    guest_full_pass(dst)
+
+
+def test_throttle_ends_with_the_migration(busy):
+    src, dst = busy
+    src.caps(auto_converge=True)
+    src.cmd("migrate-set-parameters", cpu_throttle_initial=99)
+    src.cmd("migrate", uri=listen_address(dst))
+    deadline = time.monotonic() + 60
+    while not throttle(src):
+        assert time.monotonic() < deadline
+    src.cmd("migrate_cancel")
+    src.wait_migration("cancelled")
+    assert throttle(src) == 0
+    guest_full_pass(src)  # at 99 % this would take minutes
+    assert src.status() == "running"
+
+
+def test_max_not_below_initial(busy):
+    src, _ = busy
+    before = src.cmd("query-migrate-parameters")
+    for change in ({"max_cpu_throttle": 19}, {"cpu_throttle_initial": 50, "max_cpu_throttle": 49}):
+        with pytest.raises(QMPError, match="max-cpu-throttle.*cpu-throttle-initial"):
+            src.cmd("migrate-set-parameters", **change)
+    src.cmd("migrate-set-parameters", cpu_throttle_initial=10, max_cpu_throttle=19)
+    assert src.cmd("query-migrate-parameters") == {**before, "cpu-throttle-initial": 10, "max-cpu-throttle": 19}
