@@ -125,9 +125,11 @@ def test_schema_is_closed(vm):
 def test_every_capability(vm):
     names = [c["capability"] for c in vm.cmd("query-migrate-capabilities")]
     assert {"events", "return-path", "pause-before-switchover", "validate-uuid", "x-ignore-shared"} <= set(names)
+    needs = {"postcopy-preempt": ["postcopy-ram"]}
     for name in names:
         for state in (True, False):
-            vm.cmd("migrate-set-capabilities", capabilities=[{"capability": name, "state": state}])
+            vm.cmd("migrate-set-capabilities",
+                   capabilities=[{"capability": n, "state": state} for n in [name, *needs.get(name, [])]])
             now = {c["capability"]: c["state"] for c in vm.cmd("query-migrate-capabilities")}
             assert now[name] is state
     with pytest.raises(QMPError, match="does not accept value"):

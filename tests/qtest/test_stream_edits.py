@@ -282,7 +282,7 @@ REFUSED = {
     "more memory": (total(4096), "section 'ram'"),
     "page past its block": (record(0x7FFFFFFFF002, BLOCK + b"\0"), "Illegal RAM offset 7ffffffff000"),
     "page of another block": (record(2, b"\4warp\0"), '"warp"'),
-    "page of no kind": (record(0x200, b""), "0x200"),
+    "page of no kind": (record(0x201, b""), "0x201"),
     "unknown run state": (run_state("flying"), "Unknown run state 'flying'"),
 }
 
