@@ -64,7 +64,7 @@ struct MigrationState {
     bool two_step;  /* the destination waits for our commit */
     bool committed; /* the destination owns the guest */
     bool in_doubt;  /* nobody can tell whether it does */
-    unsigned settle_rounds;
+    unsigned settle_rounds, settle_waits;
     uint64_t last_pending;
     uint32_t settle_pings;
     uint64_t settled_bytes; /* the destination has read this far, or was given the time to */

@@ -97,7 +97,9 @@ static bool still_on_the_way(MigrationState *s)
 {
     int64_t end = g_get_monotonic_time() + SETTLE_PATIENCE_US;
 
-    if (s->host->ops->runstate(s->host) != RUN_STATE_RUNNING ||
+    /* A guest that dirties this much in every round never lets the channel settle. */
+    if (s->settle_waits == MAX_SETTLE_ROUNDS ||
+        s->host->ops->runstate(s->host) != RUN_STATE_RUNNING ||
         outgoing_bytes(s) - s->settled_bytes <= SETTLED_BYTES) {
         return false;
     }
@@ -106,6 +108,7 @@ static bool still_on_the_way(MigrationState *s)
     } else {
         await_empty_channel(s, end);
     }
+    s->settle_waits++;
     s->settled_bytes = outgoing_bytes(s);
     return true;
 }
