@@ -11,7 +11,7 @@ bool postcopy_place(PostcopyPlace *p, PostcopyBlock *pb, uint64_t first, uint64_
 {
     uint64_t len = count << TARGET_PAGE_BITS, page_size = pb->block->page_size;
     uint8_t *dst = pb->block->host + (first << TARGET_PAGE_BITS);
-    bool ok;
+    bool ok, complete;
 
     if (!src && pb->has_zero) {
         ok = uffd_zero(p->uffd, dst, len, page_size, errp);
@@ -28,10 +28,12 @@ bool postcopy_place(PostcopyPlace *p, PostcopyBlock *pb, uint64_t first, uint64_
                        pb->block->idstr);
         return false;
     }
+    complete = postcopy_pages_arrived(&p->pages, pb, first, count);
     if (p->blocktime) {
+        /* Behind the mark: who notes a wait looks at the mark afterwards, so one of us sees it. */
         blocktime_end(p->blocktime, dst, len);
     }
-    if (postcopy_pages_arrived(&p->pages, pb, first, count) && p->complete) {
+    if (complete && p->complete) {
         p->complete(p->opaque);
     }
     return true;
