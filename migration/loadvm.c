@@ -71,6 +71,7 @@ static bool setup_handlers(const LoadContext *c, GError **errp)
     SAVEVM_FOREACH(se, c->m->savevm)
     {
         se->remote_id = SECTION_ID_UNSET;
+        se->has_come = false;
         se->load_open = false;
         if (savevm_is_live(se) && se->ops->load_setup &&
             !se->ops->load_setup(c->f, se->opaque, errp)) {
@@ -150,8 +151,7 @@ static const SaveStateEntry *missing_instance(const SaveStateList *list)
     {
         SAVEVM_FOREACH(before, list)
         {
-            if (se->vmsd && se->remote_id == SECTION_ID_UNSET &&
-                before->remote_id != SECTION_ID_UNSET && g_str_equal(se->idstr, before->idstr) &&
+            if (!se->has_come && before->has_come && g_str_equal(se->idstr, before->idstr) &&
                 before->instance_id + 1 == se->instance_id) {
                 return se;
             }
@@ -212,6 +212,7 @@ static bool load_named(const LoadContext *c, const StreamItem *item, uint64_t of
         se->load_open = item->type == STREAM_SECTION_START;
     }
     se->remote_version = item->version_id;
+    se->has_come = true;
     return load_section(c, se, item->section_id, offset, errp);
 }
 

@@ -21,6 +21,7 @@ struct SaveStateEntry {
     uint64_t remote_id;  /* the sender's, when loading; SECTION_ID_UNSET before its START */
     uint32_t remote_version;
     bool load_open; /* live: START was loaded, END was not */
+    bool has_come;  /* when loading: the sender has it too */
     int version_id;
     const SaveVMHandlers *ops;      /* live handlers, */
     const VMStateDescription *vmsd; /* or a description: exactly one is set */
