@@ -46,9 +46,9 @@ def test_multifd(make_vm, pair, channels):
 @pytest.mark.parametrize("method", ["zlib", "zstd"])
 @pytest.mark.parametrize("pair", PAIRS, ids="-to-".join)
 def test_compressed(make_vm, pair, method, channels):
-    """Compressing is slower than the guest writes, so there is less of it. A stock source that is slower than its guest
+    """Compressing is slower than a guest can write, so this one has little memory and a pace. A stock source that is slower than its guest
     loses pages, whoever the destination is (7.2.22 to itself with zlib: 5 of 9 moves): from there an idle one moves."""
-    guest = {"ws": "4M", "mode": "idle" if pair[0] == "stock" else "pattern"}
+    guest = {"ws": "4M", "rate": "4M", "mode": "idle" if pair[0] == "stock" else "pattern"}
     move(*pair_of(make_vm, pair, guest=guest, multifd_channels=channels, multifd_compression=method))
 
 
