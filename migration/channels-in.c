@@ -350,11 +350,15 @@ void incoming_channels_accept(IncomingChannels *ic, TransportListener *l, QIOCha
 
         error_setg(&err, "The source uses multifd: turn the capability 'multifd' on here too");
         refuse(ic, l, ioc, err);
+    } else if (magic == MULTIFD_MAGIC && !ic->failed) {
+        /* Also when all are there: one too many is a source set up differently, and must hear it.
+         */
+        vet(ic, l, ioc);
     } else if (ic->failed || incoming_channels_complete(ic)) {
         take_extra(ic, ioc, magic);
     } else if (!ic->main_there && (blind || magic == STREAM_MAGIC)) {
         take_main(ic, ioc);
-    } else if (ic->config.multifd && (blind || magic == MULTIFD_MAGIC)) {
+    } else if (ic->config.multifd && blind) {
         vet(ic, l, ioc);
     } else if (magic == STREAM_MAGIC) {
         take_extra(ic, ioc, magic);
