@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include "fuzz.h"
 #include "io/channel-file.h"
+#include "migration/wire/ram.h"
 #include "migration/ram/mapped.h"
 #include "ram-side.h"
 
