@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     XbzrleDiff diff;
     int len;
 
-    if (size > XBZRLE_PAGE) {
+    if (!size || size > XBZRLE_PAGE) {
         return 0;
     }
     memset(before, 0x5A, XBZRLE_PAGE);
