@@ -21,7 +21,9 @@ struct RamSave {
     RamXbzrle *xbzrle;       /* from the end of the first round, if wanted */
     RamUnchanged *unchanged; /* without deltas, if the sink takes patches */
     RamThrottle throttle;
-    int64_t synced_us; /* when the dirty log was read last */
+    int64_t synced_us; /* when the dirty log was read last, */
+    int64_t passed_us; /* and when a pass began */
+    uint64_t rounds_seen;
     /* What the dirty pages will take, as of the last pass. */
     uint64_t pending_bytes, pending_pages;
     RamSink *sink;
@@ -34,7 +36,8 @@ struct RamSave {
 
 /* Read the dirty log: a new pass begins. */
 void ram_sync_pass(RamState *rs);
-/* Look into the dirty log in the middle of a pass, if that was a while ago. */
+/* Look into the dirty log in the middle of a pass, if that was a while ago; at the end of a round
+ * of the scanner a new pass begins. */
 void ram_sync_look(RamState *rs);
 /* Bytes that the dirty pages will take: deltas are judged by what they took lately. */
 uint64_t ram_pending_bytes(const RamSave *s);

@@ -56,6 +56,7 @@ void ram_sync_pass(RamState *rs)
     RamSave *s = rs->save;
 
     read_log(s);
+    s->passed_us = s->synced_us;
     if (s->xbzrle) {
         ram_xbzrle_new_pass(s->xbzrle);
         s->pending_pages = s->dirty.dirty_pages;
@@ -70,11 +71,18 @@ void ram_sync_look(RamState *rs)
 {
     RamSave *s = rs->save;
 
-    if (g_get_monotonic_time() - s->synced_us < LOOK_US) {
-        return;
-    }
-    read_log(s);
-    if (s->scan.rounds) {
-        judge(rs);
+    int64_t now = g_get_monotonic_time();
+    bool round_over = s->scan.rounds != s->rounds_seen;
+
+    s->rounds_seen = s->scan.rounds;
+    /* With a busy guest there is never nothing left, but all has been sent once more. Rounds that
+     * take no time say nothing. */
+    if (round_over && now - s->passed_us >= LOOK_US) {
+        ram_sync_pass(rs);
+    } else if (now - s->synced_us >= LOOK_US) {
+        read_log(s);
+        if (s->scan.rounds) {
+            judge(rs);
+        }
     }
 }

@@ -58,6 +58,19 @@ def test_throttle_ends_with_the_migration(busy):
     assert src.status() == "running"
 
 
+def test_passes_are_counted(busy):
+    """There is always something left, but each time all memory was sent a pass is over: libvirt waits for the second."""
+    src, dst = busy
+    src.caps(events=True)
+    src.cmd("migrate-set-parameters", max_bandwidth=32 << 20, downtime_limit=0)
+    src.cmd("migrate", uri=listen_address(dst))
+    for number in (1, 2, 3, 4):
+        src.qmp.wait_event("MIGRATION_PASS", lambda d, n=number: d["pass"] == n)
+    assert src.cmd("query-migrate")["ram"]["dirty-sync-count"] >= 4
+    src.cmd("migrate_cancel")
+    src.wait_migration("cancelled")
+
+
 def test_max_not_below_initial(busy):
     src, _ = busy
     before = src.cmd("query-migrate-parameters")
