@@ -114,7 +114,6 @@ static bool source_pings(void *opaque, uint32_t cookie, GError **errp)
     }
     if (cookie == STREAM_WAIT_FOR_COMMIT) {
         mis->two_step = true;
-        return true;
     }
     if (cookie == STREAM_COMMIT) {
         return source_commits(mis, errp);

@@ -184,6 +184,11 @@ static void peer_pong(void *opaque, uint32_t cookie)
         recorder_note(s->m->source_record, cookie == STREAM_HELLO
                                                ? "the destination is not a Godwit"
                                                : "the destination is a Godwit");
+    } else if (cookie == STREAM_WAIT_FOR_COMMIT) {
+        g_mutex_lock(&s->lock);
+        s->peer_waits = true;
+        g_cond_broadcast(&s->wake);
+        g_mutex_unlock(&s->lock);
     } else if (cookie >= STREAM_SETTLE && cookie - STREAM_SETTLE <= UINT16_MAX) {
         g_mutex_lock(&s->lock);
         s->pongs = cookie - STREAM_SETTLE;

@@ -50,6 +50,7 @@ struct MigrationState {
     bool eof_sent;    /* a destination that waits for no commit takes the guest, */
     bool offered;     /* and from here on every one may */
     bool peer_known;  /* has answered our hello */
+    bool peer_waits;  /* has confirmed that it waits for our commit, */
     bool peer_loaded; /* waits for our commit */
     bool peer_done;   /* no more return-path messages */
     ReturnPathVerdict peer_verdict;

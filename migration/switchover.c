@@ -223,9 +223,6 @@ static bool send_end(MigrationState *s, GError **errp)
         (!s->two_step && !switchover_pass_point(s, &s->offered, errp))) {
         return false;
     }
-    if (s->two_step) {
-        outgoing_put_ping(s, STREAM_WAIT_FOR_COMMIT);
-    }
     qemu_put_byte(s->file, STREAM_EOF);
     return switchover_flush_rest(s, "the end of the stream", errp);
 }
@@ -296,11 +293,37 @@ bool switchover_store(MigrationState *s, const VMDescWriter *desc, GError **errp
 
 /* How long a cancelled source still listens for the answer to its offer. */
 #define CANCEL_PATIENCE_US (1 * G_TIME_SPAN_SECOND)
+/* The destination may have to read what is still on its way before it confirms. */
+#define CONFIRM_PATIENCE_US (5 * G_TIME_SPAN_SECOND)
 
-static void choose_steps(MigrationState *s)
+/*
+ * One step or two? Agreed on while the guest still runs. The destination confirms that it waits:
+ * one that had not understood would take the guest at EOF, and a cancel must not be fooled.
+ */
+static bool choose_steps(MigrationState *s, GError **errp)
 {
+    int64_t end;
+
     outgoing_await_hello(s);
-    s->two_step = outgoing_peer_features(s) & PEER_COMMIT;
+    if (!s->return_path || !(outgoing_peer_features(s) & PEER_COMMIT)) {
+        return true;
+    }
+    outgoing_ping(s, STREAM_WAIT_FOR_COMMIT);
+    end = g_get_monotonic_time() + CONFIRM_PATIENCE_US;
+    g_mutex_lock(&s->lock);
+    while (!s->peer_waits && !s->peer_done && !s->cancelled && !s->error &&
+           g_cond_wait_until(&s->wake, &s->lock, end)) {
+    }
+    s->two_step = s->peer_waits;
+    g_mutex_unlock(&s->lock);
+    if (!s->two_step && !migration_interrupted(s, errp)) {
+        error_setg(
+            errp,
+            "At offset %" PRIu64
+            ": The destination did not confirm that it waits for the guest to be given to it",
+            qemu_file_transferred(s->file));
+    }
+    return s->two_step;
 }
 
 static bool await_loaded(MigrationState *s, GError **errp)
@@ -397,7 +420,9 @@ bool switchover_run(MigrationState *s, GError **errp)
     bool sent;
 
     qemu_fflush(s->file);
-    choose_steps(s);
+    if (!choose_steps(s, errp)) {
+        return false;
+    }
     bql_lock();
     sent = switchover_stop_guest(s, RUN_STATE_FINISH_MIGRATE, errp) &&
            switchover_enter_device(s, errp) && switchover_send_rest(s, desc, errp);

@@ -133,8 +133,9 @@ DecodeResult rp_decode(const uint8_t *in, size_t len, ReturnPathMessage *msg, si
 #define STREAM_HELLO_ANSWER_MASK 0xf0000000U
 
 /*
- * Who owns the guest, between Godwits (docs/interop/stream.md): PING STREAM_WAIT_FOR_COMMIT before
- * EOF asks the destination not to run by itself, PING STREAM_COMMIT behind EOF gives it the guest.
+ * Who owns the guest, between Godwits (docs/interop/stream.md): PING STREAM_WAIT_FOR_COMMIT, which
+ * is answered, asks the destination not to run by itself; PING STREAM_COMMIT, which is not, gives
+ * it the guest behind EOF.
  */
 #define STREAM_WAIT_FOR_COMMIT 0x47585741U
 #define STREAM_COMMIT          0x4758434fU

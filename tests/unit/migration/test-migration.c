@@ -273,13 +273,14 @@ static void test_cancel_in_pre_switchover(void)
     pair_free(&p);
 }
 
-/* The destination does not read the end of the stream, so its verdict does not come. */
+/* The destination has confirmed that it waits, but does not read the end of the stream: nothing more
+ * is heard from it. */
 static void test_cancel_while_waiting_for_the_verdict(void)
 {
     Pair p = pair_new(13);
     FaultPlan plan = FAULT_PLAN_NONE;
 
-    plan.stall_at = 11500;
+    plan.stall_at = 12600;
     fake_vm_set_cap(p.src, MIGRATION_CAPABILITY_RETURN_PATH);
     fake_vm_connect(p.src, p.dst, NULL, &plan, NULL);
     fake_vm_wait_status(p.src, MIGRATION_STATUS_DEVICE);
