@@ -273,8 +273,8 @@ static void test_cancel_in_pre_switchover(void)
     pair_free(&p);
 }
 
-/* The destination has confirmed that it waits, but does not read the end of the stream: nothing more
- * is heard from it. */
+/* The destination has confirmed that it waits, but does not read the end of the stream: nothing
+ * more is heard from it. */
 static void test_cancel_while_waiting_for_the_verdict(void)
 {
     Pair p = pair_new(13);
