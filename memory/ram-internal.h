@@ -13,6 +13,7 @@ struct RAMList {
     DirtyWriteBarrier *barrier;
     void *barrier_opaque;
     DirtySource *sources;
+    GPtrArray *meters; /* DirtyMeter; NULL: none */
 };
 
 /*

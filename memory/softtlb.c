@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "memory/dirty-log.h"
+#include "memory/dirty-meter.h"
 #include "memory/softtlb.h"
 
 void softtlb_flush(SoftTLB *tlb)
@@ -43,7 +44,8 @@ bool softtlb_fill(SoftTLB *tlb, AddressSpace *as, uint64_t vaddr, hwaddr paddr, 
     if (may_write && t.writable) {
         uint64_t offset = t.mr->block_offset + t.offset;
 
-        if (is_store) {
+        if (is_store && !dirty_log_page_is_dirty(t.mr->block, offset >> TARGET_PAGE_BITS)) {
+            dirty_meter_count_page();
             dirty_log_mark(t.mr->block, offset, TARGET_PAGE_SIZE);
         }
         if (dirty_log_page_is_dirty(t.mr->block, offset >> TARGET_PAGE_BITS)) {

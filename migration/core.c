@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The subsystem of one VM: what it consists of, and what may keep it from migrating. */
 #include "migration/core.h"
+#include "migration/dirty-rate.h"
 #include "migration/incoming.h"
 #include "migration/lazy-restore.h"
 #include "migration/outgoing.h"
@@ -29,6 +30,8 @@ Migration *migration_new(MigrationHost *host)
     m->destination_record = recorder_new(MIGRATION_SIDE_DESTINATION);
     migration_options_init(&m->options);
     m->ram = migration_ram_new(m);
+    m->dirty_rate = dirty_rate_new(m);
+    m->dirty_limits = dirty_limits_new(m);
     globalstate_register(&m->global_state, m->savevm,
                          &m->options.switches[SWITCH_STORE_GLOBAL_STATE]);
     return m;
@@ -49,6 +52,8 @@ void migration_free(Migration *m)
 {
     if (m) {
         migration_shutdown(m);
+        dirty_rate_free(m->dirty_rate);
+        dirty_limits_free(m->dirty_limits);
         outgoing_free(m->outgoing);
         incoming_free(m->incoming);
         savevm_list_free(m->savevm);

@@ -15,6 +15,9 @@
 
 typedef struct LazyRestore LazyRestore;
 
+typedef struct DirtyRate DirtyRate;
+typedef struct DirtyLimits DirtyLimits;
+
 struct Migration {
     MigrationHost *host;
     SaveStateList *savevm;
@@ -22,6 +25,9 @@ struct Migration {
     GPtrArray *blockers; /* MigrationBlocker */
     GlobalState global_state;
     RamState *ram;
+    DirtyRate *dirty_rate;
+    DirtyLimits *dirty_limits;
+    const char *dirty_log_user; /* of DIRTY_CLIENT_RATE (dirty-rate.h); NULL: free */
     MigrationCounters counters;
     Recorder *source_record, *destination_record;
     MigrationState *outgoing;         /* the current one, or the last; NULL: never */

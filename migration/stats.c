@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Rates of the outgoing side, and its part of query-migrate (spec 20 section 16). */
+#include "migration/forecast.h"
 #include "migration/outgoing.h"
 #include "qapi-events-migration.h"
 
@@ -166,6 +167,35 @@ static void fill_savings(MigrationState *s, MigrationInfo *info)
     x->unchanged_bytes = stat_get(&c->unchanged_pages) * TARGET_PAGE_SIZE;
 }
 
+/* While the dirty rate is not known yet there is nothing to say. */
+static void fill_forecast(MigrationState *s, MigrationInfo *info)
+{
+    const MigrationCounters *c = &s->m->counters;
+    const MigrationOptions *o = &s->m->options;
+    uint64_t limit = options_param(o, PARAM_MAX_BANDWIDTH), bandwidth = stat_get(&c->bandwidth);
+    double total = stat_get(&c->ram_total), left = stat_get(&c->ram_remaining);
+    double synced = stat_get(&c->dirty_sync_bytes);
+    /* What a dirty byte takes on the wire. */
+    double cost = synced > 0 ? stat_get(&c->pending_bytes) / synced : 1;
+    /* Only pages that were clean could become dirty: what if all had been? */
+    double clean = MAX(1 - left / MAX(total, 1), 0.1);
+    ForecastInput in = {
+        .pending = left * cost,
+        .total = total * cost,
+        .hot = stat_get(&c->hot_pages) * TARGET_PAGE_SIZE * cost,
+        .bandwidth = limit ? MIN(bandwidth, limit) : bandwidth,
+        .dirty = stat_get(&c->dirty_pages_rate) * TARGET_PAGE_SIZE * cost / clean,
+        .max_bandwidth = limit,
+        .downtime_limit_ms = options_param(o, PARAM_DOWNTIME_LIMIT),
+        .xbzrle = options_cap(o, MIGRATION_CAPABILITY_XBZRLE),
+        .auto_converge = options_cap(o, MIGRATION_CAPABILITY_AUTO_CONVERGE),
+    };
+
+    if (stat_get(&c->dirty_rate_known)) {
+        info->x_forecast = migration_forecast(&in);
+    }
+}
+
 static void fill_xbzrle(MigrationState *s, MigrationInfo *info)
 {
     const MigrationCounters *c = &s->m->counters;
@@ -236,6 +266,9 @@ void stats_fill_info(MigrationState *s, MigrationInfo *info)
     case MIGRATION_STATUS_COMPLETED:
         fill_ram(s, info, status == MIGRATION_STATUS_COMPLETED);
         fill_savings(s, info);
+        if (status == MIGRATION_STATUS_ACTIVE) {
+            fill_forecast(s, info);
+        }
         if (options_cap(&s->m->options, MIGRATION_CAPABILITY_XBZRLE)) {
             fill_xbzrle(s, info);
         }

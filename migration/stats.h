@@ -35,7 +35,9 @@ typedef struct MigrationCounters {
     uint64_t ram_total;     /* bytes of all blocks that travel */
     uint64_t ram_remaining; /* bytes not sent yet */
     uint64_t dirty_sync_count;
+    uint64_t dirty_rate_known; /* a period is over */
     uint64_t dirty_pages_rate; /* pages per second in the last period */
+    uint64_t hot_pages;        /* in memory that is written again and again */
     uint64_t dirty_sync_bytes; /* dirty bytes found by the last sync, */
     uint64_t pending_bytes;    /* and what they will take on the wire */
     /* Written by the migration thread at each window end. */

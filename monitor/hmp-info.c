@@ -393,6 +393,7 @@ const HmpCommand hmp_info_items[] = {
     {"block", NULL, "nv", NULL, "[-n]", "show the block devices (-n: show the nodes)", info_block},
     {"chardev", NULL, NULL, NULL, "", "show the character devices", info_chardev},
     {"cpus", NULL, NULL, NULL, "", "show infos for each CPU", info_cpus},
+    {"dirty_rate", NULL, NULL, NULL, "", "show how fast memory becomes dirty", hmp_info_dirty_rate},
     {"iothreads", NULL, NULL, NULL, "", "show iothreads", info_iothreads},
     {"kvm", NULL, NULL, NULL, "", "show KVM information", info_kvm},
     {"memdev", NULL, NULL, NULL, "", "show memory backends", info_memdev},
@@ -416,6 +417,8 @@ const HmpCommand hmp_info_items[] = {
      info_registers},
     {"status", NULL, NULL, NULL, "", "show the current VM status (running|paused)", info_status},
     {"uuid", NULL, NULL, NULL, "", "show the current VM UUID", info_uuid},
+    {"vcpu_dirty_limit", NULL, NULL, NULL, "", "show the limits of dirty pages per CPU",
+     hmp_info_vcpu_dirty_limit},
     {"version", NULL, NULL, NULL, "", "show the version", info_version},
     {NULL},
 };

@@ -144,6 +144,37 @@ static void print_compression(GString *out, const CompressionStats *x)
     g_string_append_printf(out, ", rate=%.2f\n", x->compression_rate);
 }
 
+static void print_forecast(GString *out, const MigrationForecast *f)
+{
+    g_string_append_printf(out, "Forecast: \t\t%s", MigrationVerdict_str(f->verdict));
+    if (f->has_time_left_max) {
+        g_string_append_printf(out, ", %.1f to %.1f s left, downtime %" PRIu64 " ms",
+                               (double)f->time_left_min / 1e3, (double)f->time_left_max / 1e3,
+                               f->downtime);
+    }
+    for (unsigned i = 0; i < f->remedies->len; i++) {
+        const MigrationAdvice *a = g_ptr_array_index(f->remedies, i);
+
+        g_string_append(out, i ? " or " : "\n  would help: \t\t");
+        switch (a->remedy) {
+        case MIGRATION_REMEDY_MAX_BANDWIDTH:
+            append_size(out, "max-bandwidth ", a->value);
+            g_string_append(out, "/s");
+            break;
+        case MIGRATION_REMEDY_DOWNTIME_LIMIT:
+            g_string_append_printf(out, "downtime-limit %" PRIu64 " ms", a->value);
+            break;
+        case MIGRATION_REMEDY_AUTO_CONVERGE:
+            g_string_append_printf(out, "auto-converge (%" PRIu64 " %%)", a->value);
+            break;
+        default:
+            g_string_append_printf(out, "xbzrle (if deltas are %" PRIu64 " times smaller)",
+                                   a->value);
+        }
+    }
+    g_string_append_c(out, '\n');
+}
+
 static void print_record(GString *out, const MigrationRecord *r)
 {
     g_string_append_printf(out, "  %10.6f  %-11s %-10s", (double)r->time_us / 1e6,
@@ -216,6 +247,9 @@ void hmp_info_migrate(HmpContext *c)
         print_sockets(c->out, info);
         if (info->ram) {
             print_ram(c->out, info->ram);
+        }
+        if (info->x_forecast) {
+            print_forecast(c->out, info->x_forecast);
         }
         if (info->x_savings && (info->x_savings->order_bytes || info->x_savings->unchanged_bytes)) {
             append_size(c->out, "Saved: \t\t\torder=", info->x_savings->order_bytes);

@@ -99,6 +99,14 @@ char *hmp_size(uint64_t bytes);
 /* The bar shown while `migrate` waits; free with g_free(). */
 char *hmp_progress_line(const JsonObject *info, unsigned spin);
 
+/* ---- hmp-dirty-rate.c ---- */
+
+void hmp_calc_dirty_rate(HmpContext *c);
+void hmp_info_dirty_rate(HmpContext *c);
+void hmp_set_vcpu_dirty_limit(HmpContext *c);
+void hmp_cancel_vcpu_dirty_limit(HmpContext *c);
+void hmp_info_vcpu_dirty_limit(HmpContext *c);
+
 /* ---- hmp.c ---- */
 
 /* Hold back the prompt of @mon until @poll returns true; it is called every 250 ms and prints by

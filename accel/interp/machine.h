@@ -4,6 +4,7 @@
 #define GODWIT_ACCEL_INTERP_MACHINE_H
 
 #include "accel/interp/interp.h"
+#include "memory/dirty-meter.h"
 
 typedef struct InterpAccel InterpAccel;
 
@@ -20,6 +21,11 @@ typedef struct VCPU {
     bool in_fault; /* sleeps in memory that cannot be read */
     bool stale;    /* memory or registers may have changed from outside: start with empty caches */
     int64_t asleep_until; /* throttled; monotonic us */
+
+    /* dirty-limit.c; own thread */
+    DirtyMeter meter;
+    uint64_t slice_limit; /* the limit that this slice was made for */
+    int64_t slice_start_us;
 
     int sleeping;   /* atomic: in WFI, needs a signal to notice anything */
     int invalidate; /* own thread only: drop the blocks at the next chance */
@@ -62,6 +68,14 @@ void barrier_enter_guest(VCPU *v);
 void barrier_leave_guest(VCPU *v);
 /* vCPU thread, once at its start. */
 void barrier_attach_thread(VCPU *v);
+
+/* ---- dirty-limit.c ---- */
+/* Big lock: before the vCPU's thread starts, and after it has ended. */
+void dirty_limit_add_vcpu(VCPU *v);
+void dirty_limit_remove_vcpu(VCPU *v);
+/* vCPU thread, under the lock, before it runs guest code: until when it has to wait (monotonic us),
+ * 0: not at all. */
+int64_t dirty_limit_wait(VCPU *v);
 
 /* ---- throttle.c ---- */
 void throttle_set(Accel *accel, int percent);

@@ -98,6 +98,8 @@ static bool prepare_to_run(VCPU *v)
     CPURISCVState *env = &v->interp.cpu->env;
 
     for (;;) {
+        int64_t until;
+
         __atomic_store_n(&env->exit_request, 0, __ATOMIC_SEQ_CST);
         run_work(v);
         if (v->quit) {
@@ -111,6 +113,8 @@ static bool prepare_to_run(VCPU *v)
             g_cond_wait(&v->wake, &v->accel->lock);
         } else if (v->asleep_until && g_get_monotonic_time() < v->asleep_until) {
             g_cond_wait_until(&v->wake, &v->accel->lock, v->asleep_until);
+        } else if ((until = dirty_limit_wait(v))) {
+            g_cond_wait_until(&v->wake, &v->accel->lock, until);
         } else if (!env->halted || wait_for_interrupt(v)) {
             v->asleep_until = 0;
             return true;
@@ -151,6 +155,7 @@ static gpointer vcpu_thread(gpointer opaque)
 
     current = v;
     barrier_attach_thread(v);
+    dirty_meter_attach(&v->meter);
     g_mutex_lock(&a->lock);
     v->thread_id = syscall(SYS_gettid);
     g_cond_broadcast(&a->changed);
@@ -197,6 +202,7 @@ static void interp_add_vcpu(Accel *accel, RISCVCPU *cpu)
     exec_vcpu_init(&v->interp, cpu, decode_extensions(&cpu->cfg));
     g_cond_init(&v->wake);
     g_queue_init(&v->work);
+    dirty_limit_add_vcpu(v);
     cpu->accel = v;
     cpu->kick = kick_cpu;
     cpu->invalidate_code = invalidate_code;
@@ -329,6 +335,7 @@ static void free_vcpu(RISCVCPU *cpu)
 {
     VCPU *v = cpu->accel;
 
+    dirty_limit_remove_vcpu(v);
     exec_vcpu_destroy(&v->interp);
     g_cond_clear(&v->wake);
     cpu->accel = NULL;

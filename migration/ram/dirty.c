@@ -63,18 +63,19 @@ bool dirty_map_start(DirtyMap *d, RAMList *list, bool ignore_shared, GError **er
 }
 
 /* Word @w of the block was written, or not, since the last sync: how likely is it to be again? */
-static void note_heat(DirtyBlock *db, uint64_t w, bool written)
+static void note_heat(DirtyMap *d, DirtyBlock *db, uint64_t w, bool written)
 {
     uint8_t heat = db->heat[w];
+    bool was_hot = heat >= HEAT_HOT, is_hot;
 
     if (!written && !heat) {
         return;
     }
     db->heat[w] = heat = written ? MIN(heat + HEAT_WRITTEN, HEAT_MAX) : heat - 1;
-    if (heat >= HEAT_HOT) {
-        set_bit(w, db->hot);
-    } else {
-        clear_bit(w, db->hot);
+    is_hot = heat >= HEAT_HOT;
+    if (is_hot != was_hot) {
+        db->hot[BIT_WORD(w)] ^= BIT_MASK(w);
+        d->hot_words += is_hot ? 1 : -1;
     }
 }
 
@@ -86,7 +87,7 @@ static uint64_t sync_block(DirtyMap *d, DirtyBlock *db)
     for (uint64_t w = 0; w < words; w++) {
         unsigned long written = d->scratch[w];
 
-        note_heat(db, w, written);
+        note_heat(d, db, w, written);
         if (!written) {
             continue;
         }
@@ -116,6 +117,7 @@ uint64_t dirty_map_sync(DirtyMap *d)
     if (now - d->period_start_us > PERIOD_US) {
         d->pages_per_second = d->period_pages * G_USEC_PER_SEC / (now - d->period_start_us);
         d->period_pages = 0;
+        d->rate_known = true;
         d->period_start_us = now;
     }
     return found;

@@ -25,6 +25,7 @@ typedef struct {
     unsigned n;
     uint64_t total_bytes;   /* of all blocks */
     uint64_t dirty_pages;   /* bits set in all maps */
+    uint64_t hot_words;     /* bits set in all hot maps */
     uint64_t spared_pages;  /* passed over and then written again: sent once less */
     unsigned long *scratch; /* of the largest block */
     bool logging;
@@ -32,6 +33,7 @@ typedef struct {
     int64_t period_start_us;
     uint64_t period_pages;
     uint64_t pages_per_second; /* of the last whole period */
+    bool rate_known;           /* one is over */
 } DirtyMap;
 
 /* Does @block take part? x-ignore-shared leaves shared memory where it is. */

@@ -34,6 +34,8 @@ static void read_log(RamSave *s)
     }
     s->synced_us = g_get_monotonic_time();
     stat_set(&s->counters->dirty_pages_rate, s->dirty.pages_per_second);
+    stat_set(&s->counters->dirty_rate_known, s->dirty.rate_known);
+    stat_set(&s->counters->hot_pages, s->dirty.hot_words * BITS_PER_LONG);
     stat_set(&s->counters->spared_pages, s->dirty.spared_pages);
     stat_set(&s->counters->ram_remaining, s->dirty.dirty_pages << TARGET_PAGE_BITS);
     ram_throttle_dirtied(&s->throttle, ram_pending_bytes(s) - pending);

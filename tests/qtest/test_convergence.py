@@ -79,3 +79,24 @@ def test_max_not_below_initial(busy):
             src.cmd("migrate-set-parameters", **change)
     src.cmd("migrate-set-parameters", cpu_throttle_initial=10, max_cpu_throttle=19)
     assert src.cmd("query-migrate-parameters") == {**before, "cpu-throttle-initial": 10, "max-cpu-throttle": 19}
+
+
+def test_forecast(busy):
+    """What never fits is said not to converge, with what would help; taking the advice makes it end."""
+    src, dst = busy
+    src.cmd("migrate-set-parameters", max_bandwidth=64 << 20, downtime_limit=1)
+    src.cmd("migrate", uri=listen_address(dst))
+    deadline = time.monotonic() + 90
+    while src.cmd("query-migrate").get("ram", {}).get("dirty-sync-count", 0) < 2:
+        assert time.monotonic() < deadline
+    src.cmd("migrate-set-parameters", max_bandwidth=1 << 20)
+    while (forecast := src.cmd("query-migrate").get("x-forecast", {})).get("verdict") != "will-not-converge":
+        assert time.monotonic() < deadline, forecast
+    advice = {a["remedy"]: a["value"] for a in forecast["remedies"]}
+    assert {"max-bandwidth", "downtime-limit", "xbzrle"} <= set(advice)
+    text = src.hmp("info migrate")
+    assert "will-not-converge" in text and "would help" in text
+    src.cmd("migrate-set-parameters", downtime_limit=advice["downtime-limit"])
+    src.wait_migration("completed")
+    dst.wait_status("running")
+    guest_full_pass(dst)

@@ -5,6 +5,7 @@
 #include "asm.h"
 #include "harness.h"
 #include "memory/dirty-log.h"
+#include "memory/dirty-meter.h"
 #include "util/lock.h"
 
 #define DATA (HARNESS_RAM + 0x10000)
@@ -337,6 +338,54 @@ static void sync_and_copy(Shadow *s)
     }
 }
 
+/* Let the guest write pages for @ms, which are called in again and again; how many it made dirty.
+ */
+static uint64_t pages_dirtied(Harness *h, unsigned long *scratch, int ms)
+{
+    DirtyMeter *meter = dirty_meter_at(h->ram_list, 0);
+    uint64_t before = dirty_meter_pages(meter);
+    int64_t end = g_get_monotonic_time() + ms * 1000;
+
+    while (g_get_monotonic_time() < end) {
+        dirty_log_sync_block(h->ram, DIRTY_CLIENT_MIGRATION, scratch);
+        dirty_log_barrier(h->ram_list);
+        g_usleep(1000);
+    }
+    return dirty_meter_pages(meter) - before;
+}
+
+/* A vCPU that may make 1000 pages dirty a second does so, whatever it writes, and is free again
+ * afterwards. */
+static void test_dirty_limit(void)
+{
+    Harness *h = harness_new(2 * MiB, 1);
+    g_autofree unsigned long *scratch = bitmap_new(ram_block_pages(h->ram));
+    GError *err = NULL;
+    uint64_t pages;
+    int64_t begin;
+
+    harness_code(h, HARNESS_RAM, writing, ARRAY_SIZE(writing));
+    g_assert_cmpuint(dirty_meter_count(h->ram_list), ==, 1);
+    g_assert_true(dirty_log_start(h->ram_list, DIRTY_CLIENT_MIGRATION, &err));
+    dirty_meter_set_limit(dirty_meter_at(h->ram_list, 0), 1000);
+    h->accel->ops->resume_all(h->accel);
+    bql_unlock(); /* the guest uses its serial port */
+    begin = g_get_monotonic_time();
+    pages = pages_dirtied(h, scratch, 400);
+    /* Slices of 10 ms with 10 pages, and what a block writes after the last of them. */
+    g_assert_cmpuint(pages, <=, 2 * ((g_get_monotonic_time() - begin) / 1000 + 20));
+    g_assert_cmpuint(pages, >, 0);
+    dirty_meter_set_limit(dirty_meter_at(h->ram_list, 0), 0);
+    for (uint64_t free = 0, tries = 0; free < 4 * 400; tries++) {
+        free = pages_dirtied(h, scratch, 400);
+        g_assert_cmpuint(tries, <, 100);
+    }
+    bql_lock();
+    h->accel->ops->pause_all(h->accel);
+    dirty_log_stop(h->ram_list, DIRTY_CLIENT_MIGRATION);
+    harness_free(h);
+}
+
 static void test_write_barrier(void)
 {
     Harness *h = harness_new(2 * MiB, 2);
@@ -423,6 +472,7 @@ int main(int argc, char **argv)
     g_test_add_func("/accel/vcpu/pause-resume", test_pause_resume);
     g_test_add_func("/accel/vcpu/run-on-vcpu", test_run_on_vcpu);
     g_test_add_func("/accel/vcpu/throttle", test_throttle);
+    g_test_add_func("/accel/vcpu/dirty-limit", test_dirty_limit);
     g_test_add_func("/accel/vcpu/write-barrier", test_write_barrier);
     g_test_add_func("/accel/vcpu/map-change", test_map_change);
     return g_test_run();
