@@ -43,6 +43,10 @@ static const CapRow caps[MIGRATION_CAPABILITY__MAX] = {
                                                       CAP(PAUSE_BEFORE_SWITCHOVER) | CAP(MULTIFD) |
                                                       CAP(AUTO_CONVERGE) | CAP(COMPRESS) |
                                                       CAP(XBZRLE) | CAP(VALIDATE_UUID)},
+    [MIGRATION_CAPABILITY_ZERO_COPY_SEND] = {.global = "x-zero-copy-send",
+                                             .requires = CAP(MULTIFD),
+                                             .conflicts =
+                                                 CAP(XBZRLE) | CAP(COMPRESS) | CAP(MAPPED_RAM)},
 };
 
 typedef struct {
@@ -178,6 +182,14 @@ bool options_check(const MigrationOptions *o, GError **errp)
     }
     if (o->caps[MIGRATION_CAPABILITY_MAPPED_RAM] && *options_text(o, TEXT_TLS_CREDS)) {
         error_setg(errp, "Capability 'mapped-ram' is incompatible with TLS ('tls-creds')");
+        return false;
+    }
+    if (o->caps[MIGRATION_CAPABILITY_ZERO_COPY_SEND] &&
+        (o->params[PARAM_MULTIFD_COMPRESSION] != MULTI_FD_COMPRESSION_NONE ||
+         o->texts[TEXT_TLS_CREDS])) {
+        error_setg(errp, "Zero copy only available for non-compressed non-TLS multifd migration: "
+                         "set 'multifd-compression' to none and 'tls-creds' to \"\", or turn "
+                         "'zero-copy-send' off");
         return false;
     }
     return true;

@@ -93,6 +93,20 @@ static void channel_failed(GError *err, void *opaque)
     g_source_attach(s->cut, NULL);
 }
 
+static bool can_zero_copy(const GPtrArray *channels, GError **errp)
+{
+    for (unsigned i = 0; i < channels->len; i++) {
+        if (!io_channel_has_feature(channels->pdata[i], IO_FEATURE_WRITE_ZERO_COPY)) {
+            error_setg(errp,
+                       "Zero copy send feature not detected in host kernel: channel '%s' has to be "
+                       "a TCP socket, and the kernel newer than 4.14",
+                       io_channel_name(channels->pdata[i]));
+            return false;
+        }
+    }
+    return true;
+}
+
 bool outgoing_start_multifd(MigrationState *s, GPtrArray *extra, GError **errp)
 {
     const MigrationOptions *o = &s->m->options;
@@ -101,11 +115,16 @@ bool outgoing_start_multifd(MigrationState *s, GPtrArray *extra, GError **errp)
         .zero_in_packets =
             options_param(o, PARAM_ZERO_PAGE_DETECTION) == ZERO_PAGE_DETECTION_MULTIFD,
         .sync_each_section = options_switch(o, SWITCH_MULTIFD_FLUSH_AFTER_EACH_SECTION),
+        .zero_copy = options_cap(o, MIGRATION_CAPABILITY_ZERO_COPY_SEND),
         .counters = migration_counters(s->m),
         .failed = channel_failed,
         .opaque = s,
     };
 
+    if (config.zero_copy && !can_zero_copy(extra, errp)) {
+        g_ptr_array_unref(extra);
+        return false;
+    }
     s->host->ops->uuid(s->host, config.uuid);
     s->multifd = multifd_send_new(&config, extra, errp);
     return s->multifd != NULL;

@@ -31,6 +31,10 @@ typedef struct {
     /* The marker is the end of every section, as before 8.1; off: a record of its own, once a pass
      * over memory, which destinations before 8.1 do not know. */
     bool sync_each_section;
+    /* Pages are handed to the network without a copy (channels have IO_FEATURE_WRITE_ZERO_COPY, no
+     * codec). A channel of which the kernel says at a sync that it copied all the same goes on
+     * without. */
+    bool zero_copy;
     MigrationCounters *counters;
     /* A channel has failed, @err (callee frees) is the first error of all. Any thread, once. */
     void (*failed)(GError *err, void *opaque);

@@ -184,6 +184,47 @@ static void count(MultifdSendChannel *c, uint64_t bytes, uint64_t packets, uint6
     stat_set(&c->pages, c->pages + pages);
 }
 
+/* The kernel reads the pages when it likes; whoever sends them again waits for the SYNC. */
+static bool write_zero_copy(MultifdSendChannel *c, const struct iovec *iov, const MultifdSlot *slot,
+                            GError **errp)
+{
+    unsigned runs = slot->packet.runs;
+
+    if (!io_channel_writev_all(c->ioc, iov, 1, errp) ||
+        (runs && !io_channel_writev_all_flags(c->ioc, iov + 1, runs, IO_WRITE_ZERO_COPY, errp))) {
+        return false;
+    }
+    if (slot->packet.flags & MULTIFD_FLAG_SYNC) {
+        IOFlush result = io_channel_flush(c->ioc, errp);
+
+        if (result == IO_FLUSH_COPIED) {
+            stat_add(&c->s->config.counters->zero_copy_missed, 1);
+            c->zero_copy = false;
+        }
+        return result != IO_FLUSH_ERROR;
+    }
+    return true;
+}
+
+static bool write_batch(MultifdSendChannel *c, unsigned first, unsigned n, unsigned niov,
+                        GError **errp)
+{
+    const struct iovec *iov = c->batch->iov;
+
+    if (!c->zero_copy) {
+        return io_channel_writev_all(c->ioc, iov, niov, errp);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        const MultifdSlot *slot = &c->queue->slots[(first + i) % MULTIFD_QUEUE_SLOTS];
+
+        if (!write_zero_copy(c, iov, slot, errp)) {
+            return false;
+        }
+        iov += 1 + slot->packet.runs;
+    }
+    return true;
+}
+
 static bool send_slots(MultifdSendChannel *c, unsigned first, unsigned n, GError **errp)
 {
     MultifdBatch *b = c->batch;
@@ -201,7 +242,7 @@ static bool send_slots(MultifdSendChannel *c, unsigned first, unsigned n, GError
         bytes += MULTIFD_HEADER_SIZE + slot->packet.payload;
         pages += slot->packet.pages;
     }
-    if (!io_channel_writev_all(c->ioc, b->iov, iov - b->iov, errp)) {
+    if (!write_batch(c, first, n, iov - b->iov, errp)) {
         return false;
     }
     count(c, bytes, n, pages);
@@ -282,6 +323,7 @@ MultifdSend *multifd_send_new(const MultifdSendConfig *config, GPtrArray *channe
         c->id = i;
         c->ioc = g_object_ref(g_ptr_array_index(channels, i));
         c->queue = multifd_queue_new();
+        c->zero_copy = config->zero_copy;
     }
     g_ptr_array_unref(channels);
     for (unsigned i = 0; i < s->n; i++) {

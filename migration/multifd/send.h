@@ -14,6 +14,7 @@ typedef struct {
     MultifdQueue *queue;
     MultifdEncoder *encoder; /* NULL: plain bytes */
     struct MultifdBatch *batch;
+    bool zero_copy;                 /* the thread's: still worth asking for */
     uint64_t bytes, packets, pages; /* sent so far; atomic, written by the thread */
 } MultifdSendChannel;
 

@@ -114,6 +114,22 @@ def test_options(make_vm):
     assert "before the incoming migration starts" in error.value.desc
 
 
+def test_zero_copy_rules(make_vm):
+    vm = make_vm("godwit", "-S", serial=False)
+    for others in ({}, {"multifd": True, "mapped_ram": True}):
+        with pytest.raises(QMPError) as error:
+            vm.caps(zero_copy_send=True, **others)
+        assert "zero-copy-send" in error.value.desc
+    vm.caps(multifd=True, zero_copy_send=True)
+    for bad in ({"multifd_compression": "zstd"}, {"tls_creds": "tls0"}):
+        with pytest.raises(QMPError) as error:
+            vm.cmd("migrate-set-parameters", **bad)
+        assert "only available for non-compressed non-TLS multifd" in error.value.desc
+    with pytest.raises(QMPError) as error:
+        vm.caps(multifd=False)
+    assert "'zero-copy-send' requires capability 'multifd'" in error.value.desc
+
+
 def test_cancel_again_and_again(make_vm):
     """At whatever state it is; nothing of it stays."""
     src = source(make_vm, channels=4)
