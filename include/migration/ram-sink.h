@@ -63,9 +63,9 @@ typedef struct RamSinkOps {
 
 struct RamSink {
     const RamSinkOps *ops;
-    /* The destination understands RAM_FLAG_ZERO_RUN; set by ram/save.c, for good, as soon as it has
-     * said so. */
-    bool zero_runs;
+    /* What the destination has said it understands (PeerFeatures); kept up to date by
+     * ram/save.c. */
+    uint32_t peer;
     /* Set by the sink: pages travel coded, which patches would not. */
     bool codes_pages;
 };

@@ -26,7 +26,8 @@ typedef struct MultifdSend MultifdSend;
 typedef struct {
     uint8_t uuid[MULTIFD_UUID_SIZE];
     MultifdCodecOptions codec;
-    /* Zero pages travel in packets; destinations before 9.0 lose them. Off: in the main channel. */
+    /* Zero pages travel in packets; destinations before 9.0 lose them. Off, or if the destination
+     * understands zero runs: in the main channel. */
     bool zero_in_packets;
     /* The marker is the end of every section, as before 8.1; off: a record of its own, once a pass
      * over memory, which destinations before 8.1 do not know. */

@@ -7,6 +7,7 @@
  */
 #include "migration/multifd/send.h"
 #include "migration/wire/ram.h"
+#include "migration/wire/stream.h"
 
 #define CHUNK_PAGES UINT64_C(512)
 
@@ -156,10 +157,10 @@ static bool sync_channels(MultifdSink *k, QEMUFile *f, GError **errp)
     return true;
 }
 
-/* The sync has its own marker. */
+/* The sync has its own marker, behind all that was before it in the main channel too. */
 static bool sync_pass(MultifdSink *k, QEMUFile *f, GError **errp)
 {
-    if (!sync_channels(k, f, errp)) {
+    if (!k->stream->ops->end_round(k->stream, f, false, errp) || !sync_channels(k, f, errp)) {
         return false;
     }
     qemu_put_be64(f, RAM_FLAG_MULTIFD_FLUSH);
@@ -200,7 +201,8 @@ static bool sink_send_zero_run(RamSink *sink, QEMUFile *f, RAMBlock *block, uint
     if (!sync_before_resend(k, f, errp)) {
         return false;
     }
-    return k->s->config.zero_in_packets
+    k->stream->peer = sink->peer;
+    return k->s->config.zero_in_packets && !(sink->peer & PEER_ZERO_RUN)
                ? add_run(k, f, block, first, count, true, errp)
                : k->stream->ops->send_zero_run(k->stream, f, block, first, count, errp);
 }

@@ -103,9 +103,6 @@ static bool send_zeros(RamState *rs, QEMUFile *f, const RamRun *part, GError **e
 {
     RamSave *s = rs->save;
 
-    if (!s->sink->zero_runs) {
-        s->sink->zero_runs = rs->env.peer_features(rs->env.opaque) & PEER_ZERO_RUN;
-    }
     if (s->xbzrle && sent_before(s)) {
         ram_xbzrle_zeroed(s->xbzrle, part->block, part->first, part->count);
     } else if (s->unchanged && sent_before(s)) {
@@ -201,6 +198,7 @@ static void begin_section(RamState *rs, bool last)
 
     s->phase = rs->env.phase(rs->env.opaque);
     s->last = s->scan.last = last;
+    s->sink->peer = rs->env.peer_features(rs->env.opaque);
     rs->env.live_options(rs->env.opaque, &s->live);
     if (s->xbzrle && s->live.xbzrle_cache_size != cache_size) {
         ram_xbzrle_resize(s->xbzrle, s->live.xbzrle_cache_size);

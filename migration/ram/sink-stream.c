@@ -6,6 +6,7 @@
  */
 #include "migration/ram-sink.h"
 #include "migration/wire/ram.h"
+#include "migration/wire/stream.h"
 
 /* As many ZERO records as can be made in place at once; a round number, see wire/ram.c. */
 #define ZERO_BATCH 3584
@@ -92,7 +93,7 @@ static bool stream_send_zero_run(RamSink *sink, QEMUFile *f, RAMBlock *block, ui
 {
     StreamSink *s = container_of(sink, StreamSink, base);
 
-    if (sink->zero_runs) {
+    if (sink->peer & PEER_ZERO_RUN) {
         add_zero_run(s, f, block, first, count);
         return qemu_file_check(f, errp);
     }

@@ -349,7 +349,10 @@ int main(int argc, char **argv)
         {"no-detection", 2, .zero = ZERO_PAGE_DETECTION_NONE},
         {"zero-in-packets", 2, .zero = ZERO_PAGE_DETECTION_MULTIFD},
         {"per-pass", 2, .zero = ZERO_PAGE_DETECTION_LEGACY, .per_pass = true},
-        {"as-9.0-zstd", 2, MULTI_FD_COMPRESSION_ZSTD, ZERO_PAGE_DETECTION_MULTIFD, true, true},
+        {"as-9.0-zstd", 2, MULTI_FD_COMPRESSION_ZSTD, ZERO_PAGE_DETECTION_MULTIFD, true},
+        {"zero-runs", 2, .zero = ZERO_PAGE_DETECTION_LEGACY, .return_path = true},
+        {"zero-runs-per-pass", 2, .zero = ZERO_PAGE_DETECTION_MULTIFD, .per_pass = true,
+         .return_path = true},
     };
 
     g_test_init(&argc, &argv, NULL);
