@@ -23,6 +23,11 @@ MigrationStatus incoming_status(const MigrationIncomingState *mis)
     return __atomic_load_n(&mis->status, __ATOMIC_ACQUIRE);
 }
 
+QIOChannel *incoming_channel(const MigrationIncomingState *mis)
+{
+    return mis->file ? qemu_file_channel(mis->file) : NULL;
+}
+
 static uint64_t received(MigrationIncomingState *mis)
 {
     return mis->file ? qemu_file_offset(mis->file) : 0;

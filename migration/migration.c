@@ -24,7 +24,8 @@ uint64_t outgoing_bytes(const MigrationState *s)
     const MigrationCounters *c = &s->m->counters;
 
     return s->file ? qemu_file_transferred(s->file) + stat_get(&c->multifd_bytes) +
-                         stat_get(&c->file_bytes) + stat_get(&s->retired_bytes)
+                         stat_get(&c->file_bytes) + stat_get(&s->retired_bytes) +
+                         stat_get(&c->rdma_bytes)
                    : stat_get(&c->channel_bytes);
 }
 

@@ -16,6 +16,7 @@ typedef struct {
 } CapRow;
 
 static const CapRow caps[MIGRATION_CAPABILITY__MAX] = {
+    [MIGRATION_CAPABILITY_RDMA_PIN_ALL] = {"x-rdma-pin-all", .conflicts = CAP(BACKGROUND_SNAPSHOT)},
     [MIGRATION_CAPABILITY_EVENTS] = {"x-events"},
     [MIGRATION_CAPABILITY_RETURN_PATH] = {"x-return-path"},
     [MIGRATION_CAPABILITY_PAUSE_BEFORE_SWITCHOVER] = {"x-pause-before-switchover"},
@@ -58,6 +59,8 @@ typedef struct {
 } ParamRow;
 
 static const ParamRow params[PARAM__MAX] = {
+    [PARAM_X_RDMA_CHUNK_SIZE] = {"x-rdma-chunk-size", "x-rdma-chunk-size", "bytes", 1 * MiB,
+                                 1 * GiB, 64 * MiB, true},
     [PARAM_ANNOUNCE_INITIAL] = {"announce-initial", "announce-initial", "ms", 0, 100000, 50},
     [PARAM_ANNOUNCE_MAX] = {"announce-max", "announce-max", "ms", 0, 100000, 550},
     [PARAM_ANNOUNCE_ROUNDS] = {"announce-rounds", "announce-rounds", "packets", 0, 1000, 5},

@@ -14,6 +14,7 @@
 
 /* Parameters of spec 70 section 10 that this build honours. */
 typedef enum {
+    PARAM_X_RDMA_CHUNK_SIZE,
     PARAM_ANNOUNCE_INITIAL,
     PARAM_ANNOUNCE_MAX,
     PARAM_ANNOUNCE_ROUNDS,

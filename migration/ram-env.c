@@ -5,6 +5,7 @@
 #include "migration/lazy-restore.h"
 #include "migration/outgoing.h"
 #include "migration/ram/mapped.h"
+#include "migration/rdma/rdma.h"
 #include "util/lock.h"
 
 static RAMList *env_list(void *opaque)
@@ -144,10 +145,54 @@ static MappedConfig mapped_config(Migration *m, bool incoming)
 
 /* ---- how pages travel ---- */
 
+/* Over RDMA pages do not pass through the stream, so nothing can be done to them there. */
+static bool rdma_allowed(Migration *m, GError **errp)
+{
+    static const MigrationCapability streams[] = {
+        MIGRATION_CAPABILITY_XBZRLE,
+        MIGRATION_CAPABILITY_COMPRESS,
+        MIGRATION_CAPABILITY_POSTCOPY_RAM,
+        MIGRATION_CAPABILITY_BACKGROUND_SNAPSHOT,
+    };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(streams); i++) {
+        if (options_cap(&m->options, streams[i])) {
+            error_setg(errp, "Capability '%s' is for streams: turn it off to migrate over RDMA",
+                       MigrationCapability_str(streams[i]));
+            return false;
+        }
+    }
+    return true;
+}
+
+static RamSink *rdma_sink(Migration *m, QIOChannel *ioc, GError **errp)
+{
+    if (!rdma_allowed(m, errp)) {
+        return NULL;
+    }
+    return ram_sink_rdma_new(ioc, env_list(m),
+                             options_cap(&m->options, MIGRATION_CAPABILITY_X_IGNORE_SHARED),
+                             options_param(&m->options, PARAM_X_RDMA_CHUNK_SIZE), &m->counters);
+}
+
+static RamPlacer *rdma_placer(Migration *m, QIOChannel *ioc, RAMList *list, GError **errp)
+{
+    if (!rdma_allowed(m, errp)) {
+        return NULL;
+    }
+    return ram_placer_rdma_new(ioc, list,
+                               options_cap(&m->options, MIGRATION_CAPABILITY_X_IGNORE_SHARED),
+                               options_param(&m->options, PARAM_X_RDMA_CHUNK_SIZE));
+}
+
 static RamSink *env_sink(void *opaque, GError **errp)
 {
     Migration *m = opaque;
+    QIOChannel *ioc = qemu_file_channel(m->outgoing->file);
 
+    if (io_channel_is_rdma(ioc)) {
+        return rdma_sink(m, ioc, errp);
+    }
     if (m->outgoing->multifd) {
         return multifd_sink_new(m->outgoing->multifd);
     }
@@ -166,7 +211,11 @@ static RamPlacer *env_placer(void *opaque, RAMList *list, GError **errp)
 {
     Migration *m = opaque;
     RamPlacer *placer;
+    QIOChannel *ioc = m->incoming ? incoming_channel(m->incoming) : NULL;
 
+    if (ioc && io_channel_is_rdma(ioc)) {
+        return rdma_placer(m, ioc, list, errp);
+    }
     if (options_cap(&m->options, MIGRATION_CAPABILITY_MAPPED_RAM)) {
         MappedConfig config = mapped_config(m, true);
 

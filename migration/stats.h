@@ -16,6 +16,7 @@ typedef struct MigrationCounters {
     uint64_t zero_pages;   /* sent as "all zero" */
     uint64_t multifd_bytes;
     uint64_t file_bytes;     /* written at their places in a mapped-ram file */
+    uint64_t rdma_bytes;     /* written into the destination's memory */
     uint64_t precopy_bytes;  /* ram_bytes while the VM ran, */
     uint64_t downtime_bytes; /* while it was stopped, */
     uint64_t postcopy_bytes; /* after the switch */

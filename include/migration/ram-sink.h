@@ -99,6 +99,9 @@ typedef struct RamPlacerOps {
     uint64_t (*offer)(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t max, uint8_t **host);
     void (*accept)(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t count);
     void (*retract)(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t bytes);
+    /* The source opens a registration phase (record HOOK): serve it until it ends. Incoming thread.
+     * NULL callback: there is no such phase on this channel. */
+    bool (*hook)(RamPlacer *p, QEMUFile *f, GError **errp);
     /* Release everything; also after failure. Main thread, no receiver is left. */
     void (*cleanup)(RamPlacer *p);
 } RamPlacerOps;

@@ -297,6 +297,14 @@ bool ram_load_state(QEMUFile *f, void *opaque, int version_id, GError **errp)
         case RAM_FLAG_XBZRLE:
             ok = resolve(l, &rec, &page, errp) && load_delta(l, f, page, errp);
             break;
+        case RAM_FLAG_HOOK:
+            ok = l->placer->ops->hook != NULL;
+            if (!ok) {
+                error_setg(errp, "RAM record HOOK on channel '%s', which is not RDMA",
+                           io_channel_name(qemu_file_channel(f)));
+            }
+            ok = ok && l->placer->ops->hook(l->placer, f, errp);
+            break;
         default:
             error_setg(errp, "RAM record with flags 0x%x needs a capability that is off here",
                        rec.flags);

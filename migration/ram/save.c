@@ -90,7 +90,8 @@ static void count_bytes(RamSave *s, uint64_t bytes)
 /* All that has left so far, in the stream or beside it. */
 static uint64_t bytes_out(const RamSave *s, QEMUFile *f)
 {
-    return qemu_file_transferred(f) + stat_get(&s->counters->file_bytes);
+    return qemu_file_transferred(f) + stat_get(&s->counters->file_bytes) +
+           stat_get(&s->counters->rdma_bytes);
 }
 
 /* In the first round nothing is known of what the destination has. */

@@ -16,6 +16,8 @@ static const TransportOps *ops_of(const MigrationAddress *addr)
         return &transport_exec_ops;
     case MIGRATION_ADDRESS_TYPE_FILE:
         return &transport_file_ops;
+    case MIGRATION_ADDRESS_TYPE_RDMA:
+        return &transport_rdma_ops;
     default:
         return addr->u.socket->type == SOCKET_ADDRESS_TYPE_FD ? &transport_fd_ops
                                                               : &transport_socket_ops;
@@ -93,6 +95,13 @@ MigrationTransport *transport_parse_uri(const char *uri, GError **errp)
         addr->transport = MIGRATION_ADDRESS_TYPE_FILE;
         addr->u.file = args;
         return args ? transport_new(g_steal_pointer(&addr), errp) : NULL;
+    }
+    if (g_str_has_prefix(uri, "rdma:")) {
+        g_autoptr(SocketAddress) sa = socket_address_parse_inet(uri + strlen("rdma:"), errp);
+
+        addr->transport = MIGRATION_ADDRESS_TYPE_RDMA;
+        addr->u.rdma = sa ? qapi_clone_InetSocketAddress(sa->u.inet) : NULL;
+        return sa ? transport_new(g_steal_pointer(&addr), errp) : NULL;
     }
     error_setg(errp, "unknown migration protocol: %s", uri);
     return NULL;

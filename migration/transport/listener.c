@@ -40,6 +40,8 @@ struct TransportListener {
     NetListener *net; /* public kinds; NULL once freed */
     GPtrArray *lobby; /* Peer, oldest first */
     QIOChannel *ioc;  /* all others: their one channel, delivered from @idle, */
+    const TransportOps *ops;
+    void *own; /* of ops->listen() */
     GSource *idle;
     TransportTls *tls; /* or after its handshake */
     MigrationHost *host;
@@ -283,6 +285,14 @@ static gboolean deliver_idle(void *opaque)
     return G_SOURCE_REMOVE;
 }
 
+static void deliver_own(QIOChannel *ioc, void *opaque)
+{
+    TransportListener *l = opaque;
+
+    io_channel_set_name(ioc, l->name);
+    deliver(l, ioc, 0);
+}
+
 TransportListener *transport_listen(const MigrationTransport *t, MigrationHost *host,
                                     unsigned expected, const TransportAcceptor *acceptor,
                                     GError **errp)
@@ -294,7 +304,12 @@ TransportListener *transport_listen(const MigrationTransport *t, MigrationHost *
     l->refs = 1;
     l->acceptor = *acceptor;
     l->name = g_strdup(t->name);
+    l->ops = t->ops;
     l->lobby = g_ptr_array_new_with_free_func(peer_free);
+    if (t->ops->listen && transport_tls_wanted(t->options)) {
+        error_setg(errp, "%s cannot be encrypted: unset 'tls-creds'", t->name);
+        return NULL;
+    }
     if (transport_tls_wanted(t->options) && !transport_tls_check(t->options, host, true, errp)) {
         return NULL;
     }
@@ -308,6 +323,11 @@ TransportListener *transport_listen(const MigrationTransport *t, MigrationHost *
         g_source_set_priority(l->idle, G_PRIORITY_DEFAULT);
         g_source_set_callback(l->idle, deliver_idle, l, NULL);
         g_source_attach(l->idle, NULL);
+    } else if (t->ops->listen) {
+        l->own = t->ops->listen(t->addr, deliver_own, l, errp);
+        if (!l->own) {
+            return NULL;
+        }
     } else {
         l->net =
             net_listener_new(t->addr->u.socket, MAX(expected, BACKLOG_MIN), peer_arrived, l, errp);
@@ -324,6 +344,9 @@ void transport_listener_free(TransportListener *l)
         return;
     }
     g_clear_pointer(&l->net, net_listener_free);
+    if (l->own) {
+        l->ops->unlisten(g_steal_pointer(&l->own));
+    }
     g_ptr_array_set_size(l->lobby, 0);
     clear_source(&l->idle);
     transport_tls_cancel(g_steal_pointer(&l->tls));

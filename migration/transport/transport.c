@@ -14,7 +14,7 @@ struct TransportConnection {
     char *hostname; /* of the address, for TLS */
     const MigrationOptions *options;
     MigrationHost *host;
-    GCancellable *cancel; /* sockets: the attempt in the background */
+    GCancellable *cancel; /* the attempt in the background */
     QIOChannel *ioc;      /* all others: open already, delivered from @idle */
     GError *err;          /* or what is delivered from there */
     GSource *idle;
@@ -53,6 +53,58 @@ static void deliver(TransportConnection *c, QIOChannel *ioc, GError *err)
         g_clear_object(&ioc);
         g_clear_error(&err);
     }
+}
+
+/* ---- connecting in a thread ---- */
+
+typedef struct {
+    const TransportOps *ops;
+    MigrationAddress *addr;
+    TransportWishes wishes;
+} Attempt;
+
+static void attempt_free(void *opaque)
+{
+    Attempt *a = opaque;
+
+    qapi_free_MigrationAddress(a->addr);
+    g_free(a);
+}
+
+static void attempt_run(GTask *task, void *object, void *opaque, GCancellable *cancel)
+{
+    Attempt *a = opaque;
+    GError *err = NULL;
+    QIOChannel *ioc = a->ops->connect(a->addr, &a->wishes, cancel, &err);
+
+    if (ioc) {
+        g_task_return_pointer(task, ioc, g_object_unref);
+    } else {
+        g_task_return_error(task, err);
+    }
+}
+
+static void attempt_done(GObject *object, GAsyncResult *result, void *opaque)
+{
+    GError *err = NULL;
+    QIOChannel *ioc = g_task_propagate_pointer(G_TASK(result), &err);
+
+    deliver(opaque, ioc, err);
+}
+
+static void attempt_start(TransportConnection *c, const MigrationTransport *t)
+{
+    g_autoptr(GTask) task = g_task_new(NULL, c->cancel, attempt_done, c);
+    Attempt *a = g_new0(Attempt, 1);
+
+    a->ops = t->ops;
+    a->addr = qapi_clone_MigrationAddress(t->addr);
+    if (t->options) {
+        a->wishes.return_path = options_cap(t->options, MIGRATION_CAPABILITY_RETURN_PATH);
+        a->wishes.pin_memory = options_cap(t->options, MIGRATION_CAPABILITY_RDMA_PIN_ALL);
+    }
+    g_task_set_task_data(task, a, attempt_free);
+    g_task_run_in_thread(task, attempt_run);
 }
 
 static void tls_done(QIOChannel *ioc, GError *err, void *opaque)
@@ -114,6 +166,10 @@ TransportConnection *transport_connect(const MigrationTransport *t, MigrationHos
             return NULL;
         }
     }
+    if (t->ops->connect && transport_tls_wanted(t->options)) {
+        error_setg(errp, "%s cannot be encrypted: unset 'tls-creds'", t->name);
+        return NULL;
+    }
     c = g_new0(TransportConnection, 1);
     c->cb = cb;
     c->opaque = opaque;
@@ -127,6 +183,9 @@ TransportConnection *transport_connect(const MigrationTransport *t, MigrationHos
     } else if (transport_tls_wanted(c->options) &&
                !transport_tls_check(c->options, host, false, &c->err)) {
         connect_later(c); /* to fail: no need to bother the other side */
+    } else if (t->ops->connect) {
+        c->cancel = g_cancellable_new();
+        attempt_start(c, t);
     } else {
         c->cancel = g_cancellable_new();
         io_channel_socket_connect_async(t->addr->u.socket, c->cancel, socket_connected, c);
@@ -140,8 +199,8 @@ void transport_connection_cancel(TransportConnection *c)
         return;
     }
     c->cb = NULL;
-    if (c->cancel) {                     /* until the socket is connected */
-        g_cancellable_cancel(c->cancel); /* socket_connected() still comes, and frees */
+    if (c->cancel) {                     /* until there is a connection */
+        g_cancellable_cancel(c->cancel); /* the end of the attempt still comes, and frees */
     } else {
         connection_free(c);
     }

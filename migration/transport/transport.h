@@ -6,8 +6,8 @@
  *       source:       transport_connect() --cb--> QIOChannel
  *       destination:  transport_listen()  --cb--> QIOChannel, QIOChannel, ...
  *
- * A kind (socket, fd, exec, file) is one file with one TransportOps; nobody above knows them by
- * name. Main thread with the big lock, unless stated. No state outside the objects below.
+ * A kind (socket, fd, exec, file, rdma) is one file with one TransportOps; nobody above knows them
+ * by name. Main thread with the big lock, unless stated. No state outside the objects below.
  *
  * With 'tls-creds' among the options every channel, main or other, is delivered after its
  * handshake; until then it holds up nobody (tls.h).
@@ -39,7 +39,8 @@ typedef struct MigrationTransport MigrationTransport;
 
 /* ---- addresses (any thread, pure; texts of spec 35 sections 1 and 2.1) ---- */
 
-/* "tcp:H:P,opt", "unix:PATH", "vsock:C:P", "fd:X", "exec:CMD", "file:PATH[,offset=N]". */
+/* "tcp:H:P,opt", "unix:PATH", "vsock:C:P", "fd:X", "exec:CMD", "file:PATH[,offset=N]",
+ * "rdma:HOST:PORT". */
 MigrationTransport *transport_parse_uri(const char *uri, GError **errp);
 /* The arguments of migrate and migrate-incoming: exactly one of them non-NULL. @channels: of
  * MigrationChannel. */

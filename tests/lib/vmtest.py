@@ -118,7 +118,7 @@ class QMP:
 class Serial(threading.Thread):
     """Collects the lines of a serial socket."""
 
-    def __init__(self, path: str, timeout: float = 30) -> None:
+    def __init__(self, path: str, timeout: float = 120) -> None:
         super().__init__(daemon=True)
         self.sock = socket.socket(socket.AF_UNIX)
         deadline = time.monotonic() + timeout

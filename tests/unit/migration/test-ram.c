@@ -644,7 +644,7 @@ static const struct {
      "Illegal RAM offset 2000"},
     {"end inside the count of a zero run", BYTES(0, 0, 0, 0, 0, 0, 0x04, 0x00, 1, 'a', 0, 0),
      "Unexpected end of stream"},
-    {"RDMA hook", BYTES(W(0, 0x80)), "flags 0x80 needs"},
+    {"RDMA hook", BYTES(W(0, 0x80)), "which is not RDMA"},
     {"NUL in a name", BYTES(W(0, 0x08), 2, 'a', 0), "NUL"},
     {"end inside a word", BYTES(0, 0, 0), "Unexpected end of stream"},
     {"end inside a name", BYTES(W(0, 0x08), 200, 'a'), "Unexpected end of stream"},

@@ -194,6 +194,10 @@ static void test_uris(void)
          "{\"transport\":\"exec\",\"args\":[\"/bin/sh\",\"-c\",\"cat >f\"]}", NULL},
         {"file:/f", TRANSPORT_SEEKABLE, "{\"transport\":\"file\",\"filename\":\"/f\",\"offset\":0}",
          NULL},
+        {"rdma:10.0.0.1:7", TRANSPORT_RETURN_PATH,
+         "{\"transport\":\"rdma\",\"host\":\"10.0.0.1\",\"port\":\"7\"}", NULL},
+        {"rdma:[fd00::1]:7", TRANSPORT_RETURN_PATH,
+         "{\"transport\":\"rdma\",\"host\":\"fd00::1\",\"port\":\"7\"}", NULL},
     };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
@@ -249,6 +253,8 @@ static void test_bad_uris(void)
         {"tcp:127.0.0.1", "error parsing address '127.0.0.1'"},
         {"unix:", "invalid Unix socket address"},
         {"vsock:1", "error parsing address '1'"},
+        {"rdma:10.0.0.1", "error parsing address '10.0.0.1'"},
+        {"rdma::7", "rdma: needs the address of an RDMA interface"},
         {"exec:", "exec: needs a command"},
         {"exec:  ", "exec: needs a command"},
         {"fd:", "fd: needs the name of a descriptor"},
