@@ -9,6 +9,7 @@ typedef struct {
 } Slot;
 
 struct ChannelsOpening {
+    ChannelsGreet *greet;
     ChannelsOpenedCB *cb;
     void *opaque;
     GPtrArray *channels; /* by index; NULL while not there */
@@ -48,13 +49,22 @@ static void deliver(ChannelsOpening *o, GError *err)
     cb(channels, err, opaque);
 }
 
+static bool prepare(const Slot *slot, QIOChannel *ioc, GError **errp)
+{
+    const ChannelsOpening *o = slot->opening;
+
+    io_channel_set_delay(ioc, false);
+    return io_channel_set_blocking(ioc, true, errp) &&
+           (!o->greet || o->greet(ioc, slot->index, o->opaque, errp));
+}
+
 static void connected(QIOChannel *ioc, GError *err, void *opaque)
 {
     Slot *slot = opaque;
     ChannelsOpening *o = slot->opening;
 
     slot->connection = NULL;
-    if (!err && !io_channel_set_blocking(ioc, true, &err)) {
+    if (!err && !prepare(slot, ioc, &err)) {
         g_object_unref(ioc);
     }
     if (err) {
@@ -62,7 +72,6 @@ static void connected(QIOChannel *ioc, GError *err, void *opaque)
         deliver(o, err);
         return;
     }
-    io_channel_set_delay(ioc, false);
     g_ptr_array_index(o->channels, slot->index) = ioc;
     if (--o->missing == 0) {
         deliver(o, NULL);
@@ -70,11 +79,13 @@ static void connected(QIOChannel *ioc, GError *err, void *opaque)
 }
 
 ChannelsOpening *channels_open(const MigrationTransport *t, MigrationHost *host, unsigned n,
-                               ChannelsOpenedCB *cb, void *opaque, GError **errp)
+                               ChannelsGreet *greet, ChannelsOpenedCB *cb, void *opaque,
+                               GError **errp)
 {
     ChannelsOpening *o = g_malloc0(sizeof(*o) + n * sizeof(Slot));
 
     g_assert(n > 0);
+    o->greet = greet;
     o->cb = cb;
     o->opaque = opaque;
     o->n = o->missing = n;

@@ -27,13 +27,19 @@ typedef struct ChannelsOpening ChannelsOpening;
  * (callee frees) is set. The opening is gone on return. */
 typedef void ChannelsOpenedCB(GPtrArray *channels, GError *err, void *opaque);
 
+/* Say what has to be said first on connection @index, which is open now; not more than fits into
+ * the buffers of a fresh socket. */
+typedef bool ChannelsGreet(QIOChannel *ioc, unsigned index, void *opaque, GError **errp);
+
 /*
- * Open @n more connections to @t. @cb runs once from the main loop, when all are there or one has
- * failed (the others are dropped), never before this returns. NULL and *errp: failed at once, @cb
- * is never called.
+ * Open @n more connections to @t and @greet (NULL: say nothing) on each without waiting for the
+ * others: QEMU 7.2 waits for the first words of one before it shakes hands on the next. @cb runs
+ * once from the main loop, when all are there or one has failed (the others are dropped), never
+ * before this returns. NULL and *errp: failed at once, @cb is never called.
  */
 ChannelsOpening *channels_open(const MigrationTransport *t, MigrationHost *host, unsigned n,
-                               ChannelsOpenedCB *cb, void *opaque, GError **errp);
+                               ChannelsGreet *greet, ChannelsOpenedCB *cb, void *opaque,
+                               GError **errp);
 /* Before @cb ran: it never will. NULL is fine. */
 void channels_open_cancel(ChannelsOpening *o);
 

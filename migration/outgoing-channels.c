@@ -20,6 +20,15 @@ static void extra_opened(GPtrArray *channels, GError *err, void *opaque)
     outgoing_run_on(s, main, channels);
 }
 
+static bool introduce(QIOChannel *ioc, unsigned index, void *opaque, GError **errp)
+{
+    MigrationState *s = opaque;
+    uint8_t uuid[MULTIFD_UUID_SIZE] = {0}; /* without one */
+
+    s->host->ops->uuid(s->host, uuid);
+    return multifd_introduce(ioc, index, uuid, errp);
+}
+
 static void urgent_opened(MigrationState *s, QIOChannel *ioc, QEMUFile *urgent, GError *err)
 {
     g_autoptr(QIOChannel) main = ioc;
@@ -48,7 +57,7 @@ static void main_opened(QIOChannel *ioc, GError *err, void *opaque)
         preempt_open(s, s->transport, g_steal_pointer(&main), urgent_opened);
         return;
     }
-    s->opening = channels_open(s->transport, s->host, channels, extra_opened, s, &err);
+    s->opening = channels_open(s->transport, s->host, channels, introduce, extra_opened, s, &err);
     if (!s->opening) {
         outgoing_fail_early(s, err);
         return;
@@ -125,7 +134,6 @@ bool outgoing_start_multifd(MigrationState *s, GPtrArray *extra, GError **errp)
         g_ptr_array_unref(extra);
         return false;
     }
-    s->host->ops->uuid(s->host, config.uuid);
     s->multifd = multifd_send_new(&config, extra, errp);
     return s->multifd != NULL;
 }

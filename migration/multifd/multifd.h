@@ -24,7 +24,6 @@
 typedef struct MultifdSend MultifdSend;
 
 typedef struct {
-    uint8_t uuid[MULTIFD_UUID_SIZE];
     MultifdCodecOptions codec;
     /* Zero pages travel in packets; destinations before 9.0 lose them. Off, or if the destination
      * understands zero runs: in the main channel. */
@@ -42,9 +41,12 @@ typedef struct {
     void *opaque;
 } MultifdSendConfig;
 
+/* Tell the destination whose channel this is: the first that is sent on it. @uuid is the VM's. */
+bool multifd_introduce(QIOChannel *ioc, unsigned id, const uint8_t uuid[MULTIFD_UUID_SIZE],
+                       GError **errp);
 /*
- * Start a thread for each of @channels (of QIOChannel; takes the reference), which introduces
- * itself to the destination. NULL and *errp: nothing was started, @channels is released.
+ * Start a thread for each of @channels (of QIOChannel, introduced by their index; takes the
+ * reference). NULL and *errp: nothing was started, @channels is released.
  */
 MultifdSend *multifd_send_new(const MultifdSendConfig *config, GPtrArray *channels, GError **errp);
 /* Cut all channels, wake everybody; any thread. */

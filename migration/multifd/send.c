@@ -249,20 +249,6 @@ static bool send_slots(MultifdSendChannel *c, unsigned first, unsigned n, GError
     return true;
 }
 
-static bool introduce(MultifdSendChannel *c, GError **errp)
-{
-    MultifdInit init = {.id = c->id};
-    uint8_t buf[MULTIFD_INIT_SIZE];
-
-    memcpy(init.uuid, c->s->config.uuid, sizeof(init.uuid));
-    multifd_encode_init(&init, buf);
-    if (!io_channel_write_all(c->ioc, buf, sizeof(buf), errp)) {
-        return false;
-    }
-    count(c, sizeof(buf), 0, 0);
-    return true;
-}
-
 static bool send_queue(MultifdSendChannel *c, GError **errp)
 {
     unsigned first, n;
@@ -282,13 +268,24 @@ static gpointer send_thread(gpointer opaque)
     MultifdSendChannel *c = opaque;
     GError *err = NULL;
 
-    if (!introduce(c, &err) || !send_queue(c, &err)) {
+    if (!send_queue(c, &err)) {
         channel_fail(c, err);
     }
     return NULL;
 }
 
 /* ---- life ---- */
+
+bool multifd_introduce(QIOChannel *ioc, unsigned id, const uint8_t uuid[MULTIFD_UUID_SIZE],
+                       GError **errp)
+{
+    MultifdInit init = {.id = id};
+    uint8_t buf[MULTIFD_INIT_SIZE];
+
+    memcpy(init.uuid, uuid, sizeof(init.uuid));
+    multifd_encode_init(&init, buf);
+    return io_channel_write_all(ioc, buf, sizeof(buf), errp);
+}
 
 static bool start_channel(MultifdSendChannel *c, GError **errp)
 {
@@ -324,6 +321,7 @@ MultifdSend *multifd_send_new(const MultifdSendConfig *config, GPtrArray *channe
         c->ioc = g_object_ref(g_ptr_array_index(channels, i));
         c->queue = multifd_queue_new();
         c->zero_copy = config->zero_copy;
+        count(c, MULTIFD_INIT_SIZE, 0, 0);
     }
     g_ptr_array_unref(channels);
     for (unsigned i = 0; i < s->n; i++) {

@@ -46,7 +46,7 @@ void preempt_open(MigrationState *s, const MigrationTransport *t, QIOChannel *ma
     }
     p->opened = then;
     p->main = main;
-    p->opening = channels_open(t, s->host, 1, opened, s, &err);
+    p->opening = channels_open(t, s->host, 1, NULL, opened, s, &err);
     if (!p->opening) {
         then(s, g_steal_pointer(&p->main), NULL, err);
     }

@@ -95,6 +95,22 @@ def test_unix_with_hostname(make_vm, sides, tmp_path, pair):
     move(src, dst, listen_address(dst))
 
 
+@pytest.mark.parametrize("creds, channels", [("x509", 1), ("psk", 2), ("x509", 8)])
+@pytest.mark.parametrize("pair", PAIRS, ids="-to-".join)
+def test_multifd(make_vm, sides, pair, creds, channels):
+    """Every channel is a session of its own; those of stock end without a goodbye."""
+    src = source(make_vm, pair[0])
+    dst = target(make_vm, pair[1], "defer")
+    for vm in (src, dst):
+        vm.caps(multifd=True, return_path=True)
+        vm.cmd("migrate-set-parameters", multifd_channels=channels)
+    use_tls(src, f"tls-creds-{creds}", **client_props(sides, f"tls-creds-{creds}"))
+    use_tls(dst, f"tls-creds-{creds}", **server_props(sides, f"tls-creds-{creds}"))
+    dst.cmd("migrate-incoming", uri="tcp:127.0.0.1:0")
+    move(src, dst, listen_address(dst))
+    assert src.cmd("query-migrate")["ram"]["multifd-bytes"] > 1 << 20
+
+
 # client side, client props, server side, server props, hostname, authz identity
 LAX = {"verify_peer": False}
 LENIENT = {

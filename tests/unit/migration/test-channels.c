@@ -373,7 +373,7 @@ static void test_second_attempt(void)
 /* ---- opening ---- */
 
 typedef struct {
-    unsigned calls;
+    unsigned calls, greeted;
     GPtrArray *channels;
     GError *err;
 } Opened;
@@ -387,6 +387,14 @@ static void on_opened(GPtrArray *channels, GError *err, void *opaque)
     o->err = err;
 }
 
+static bool greet(QIOChannel *ioc, unsigned index, void *opaque, GError **errp)
+{
+    Opened *o = opaque;
+
+    o->greeted |= 1u << index;
+    return io_channel_write_all(ioc, "hello", 5, errp);
+}
+
 static void test_open(void)
 {
     g_autofree char *uri = NULL;
@@ -397,20 +405,21 @@ static void test_open(void)
     side_start(&s, 1);
     uri = socket_address_to_string(s.addr);
     t = transport_parse_uri(uri, NULL);
-    g_assert_nonnull(channels_open(t, NULL, 8, on_opened, &o, NULL));
+    g_assert_nonnull(channels_open(t, NULL, 8, greet, on_opened, &o, NULL));
     g_assert_cmpuint(o.calls, ==, 0);
     run_until(o.calls);
     g_assert_no_error(o.err);
     g_assert_cmpuint(o.channels->len, ==, 8);
+    g_assert_cmphex(o.greeted, ==, 0xff);
     g_ptr_array_unref(o.channels);
 
-    channels_open_cancel(channels_open(t, NULL, 8, on_opened, &o, NULL));
+    channels_open_cancel(channels_open(t, NULL, 8, greet, on_opened, &o, NULL));
     run_for_ms(100);
     g_assert_cmpuint(o.calls, ==, 1);
     side_end(&s);
 
     /* Nobody listens there any more. */
-    g_assert_nonnull(channels_open(t, NULL, 3, on_opened, &o, NULL));
+    g_assert_nonnull(channels_open(t, NULL, 3, greet, on_opened, &o, NULL));
     run_until(o.calls == 2);
     g_assert_null(o.channels);
     g_assert_nonnull(strstr(o.err->message, "of 3 beside the main one: Failed to connect"));

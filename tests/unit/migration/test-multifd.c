@@ -51,6 +51,17 @@ static QIOChannel *dial(FakeVM *dst, const FaultPlan *write)
     return fault_channel_new(IO_CHANNEL(ioc), NULL, write);
 }
 
+/* What is said first is lost if the channel is cut there. */
+static QIOChannel *dial_channel(FakeVM *src, FakeVM *dst, unsigned id, const FaultPlan *write)
+{
+    QIOChannel *ioc = dial(dst, write);
+    uint8_t uuid[MULTIFD_UUID_SIZE] = {0}; /* without one */
+
+    src->host.ops->uuid(&src->host, uuid);
+    multifd_introduce(ioc, id, uuid, NULL);
+    return ioc;
+}
+
 /* Begin; channel @bad (0: main) behaves as @plan says. Returns that one. */
 static QIOChannel *begin_unlike(FakeVM *src, FakeVM *dst, const Setup *setup,
                                 const Setup *dst_setup, unsigned bad, const FaultPlan *plan)
@@ -66,7 +77,7 @@ static QIOChannel *begin_unlike(FakeVM *src, FakeVM *dst, const Setup *setup,
     g_assert_true(incoming_listen(dst->m->incoming, t, false, NULL));
     main = dial(dst, bad == 0 ? plan : NULL);
     for (unsigned i = 0; i < setup->channels; i++) {
-        g_ptr_array_add(extra, dial(dst, bad == i + 1 ? plan : NULL));
+        g_ptr_array_add(extra, dial_channel(src, dst, i, bad == i + 1 ? plan : NULL));
     }
     chosen = g_object_ref(bad ? g_ptr_array_index(extra, bad - 1) : main);
     outgoing_set_status(s, MIGRATION_STATUS_NONE, MIGRATION_STATUS_SETUP);
@@ -255,10 +266,13 @@ static void test_faults(gconstpointer opaque)
             uint64_t length = channel_length(&setups[i], bad);
 
             for (unsigned n = 0; n < samples; n++) {
-                /* Half of them at the start, where introduction and first sync are. */
+                /* Half of them at the start, where introduction and first sync are. The former
+                 * always fits into the buffers of a socket. */
+                uint64_t first = kind == STALL ? MULTIFD_INIT_SIZE : 0;
                 uint64_t limit = n % 2 ? length : MIN(length, 64 + 2 * 1344);
 
-                one_fault(&setups[i], bad, kind, (uint32_t)g_test_rand_int() % limit);
+                one_fault(&setups[i], bad, kind,
+                          first + (uint32_t)g_test_rand_int() % (limit - first));
             }
         }
     }
