@@ -470,8 +470,21 @@ static const IncomingChannelsOps channels_ops = {
 /* Any thread; main is there. */
 static void multifd_failed(GError *err, void *opaque)
 {
-    incoming_fail(opaque, err);
-    end_loading(opaque);
+    MigrationIncomingState *mis = opaque;
+    bool running;
+
+    g_mutex_lock(&mis->lock);
+    running = postcopy_incoming_is_running(mis);
+    g_mutex_unlock(&mis->lock);
+    if (running) {
+        /* The guest is here and has seen its memory without that: too late to undo anything. */
+        error_report("Postcopy: %s; a page of the guest may be stale", err->message);
+        recorder_error(mis->m->destination_record, err->message);
+        g_error_free(err);
+        return;
+    }
+    incoming_fail(mis, err);
+    end_loading(mis);
 }
 
 static MultifdRecv *expect_multifd(MigrationIncomingState *mis)

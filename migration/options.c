@@ -23,9 +23,9 @@ static const CapRow caps[MIGRATION_CAPABILITY__MAX] = {
     [MIGRATION_CAPABILITY_LATE_BLOCK_ACTIVATE] = {"x-late-block-activate"},
     [MIGRATION_CAPABILITY_VALIDATE_UUID] = {"x-validate-uuid"},
     [MIGRATION_CAPABILITY_X_IGNORE_SHARED] = {"x-ignore-shared"},
-    [MIGRATION_CAPABILITY_POSTCOPY_RAM] = {"x-postcopy-ram",
-                                           .conflicts = CAP(X_IGNORE_SHARED) | CAP(MAPPED_RAM) |
-                                                        CAP(MULTIFD) | CAP(BACKGROUND_SNAPSHOT)},
+    [MIGRATION_CAPABILITY_POSTCOPY_RAM] = {"x-postcopy-ram", .conflicts = CAP(X_IGNORE_SHARED) |
+                                                                          CAP(MAPPED_RAM) |
+                                                                          CAP(BACKGROUND_SNAPSHOT)},
     [MIGRATION_CAPABILITY_POSTCOPY_BLOCKTIME] = {"x-postcopy-blocktime",
                                                  .conflicts = CAP(BACKGROUND_SNAPSHOT)},
     [MIGRATION_CAPABILITY_POSTCOPY_PREEMPT] = {"x-postcopy-preempt", .requires = CAP(POSTCOPY_RAM),

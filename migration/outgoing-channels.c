@@ -1,10 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The source's channels: main first, then those of multifd or the urgent one of postcopy, then the
- * migration begins. */
+/* The source's channels: main first, then those of multifd, then the urgent one of postcopy, then
+ * the migration begins. QEMU 7.2 tells them apart by nothing but this order. */
 #include "migration/outgoing.h"
 #include "migration/postcopy/preempt.h"
 
 /* ---- connecting ---- */
+
+static void urgent_opened(MigrationState *s, QIOChannel *ioc, QEMUFile *urgent, GError *err)
+{
+    g_autoptr(QIOChannel) main = ioc;
+
+    if (err) {
+        io_channel_close(main, NULL);
+        g_clear_pointer(&s->extra, g_ptr_array_unref);
+        outgoing_fail_early(s, err);
+        return;
+    }
+    s->postcopy.urgent = urgent;
+    outgoing_run_on(s, main, g_steal_pointer(&s->extra));
+}
 
 static void extra_opened(GPtrArray *channels, GError *err, void *opaque)
 {
@@ -17,7 +31,8 @@ static void extra_opened(GPtrArray *channels, GError *err, void *opaque)
         outgoing_fail_early(s, err);
         return;
     }
-    outgoing_run_on(s, main, channels);
+    s->extra = channels;
+    preempt_open(s, s->transport, g_steal_pointer(&main), urgent_opened);
 }
 
 static bool introduce(QIOChannel *ioc, unsigned index, void *opaque, GError **errp)
@@ -27,19 +42,6 @@ static bool introduce(QIOChannel *ioc, unsigned index, void *opaque, GError **er
 
     s->host->ops->uuid(s->host, uuid);
     return multifd_introduce(ioc, index, uuid, errp);
-}
-
-static void urgent_opened(MigrationState *s, QIOChannel *ioc, QEMUFile *urgent, GError *err)
-{
-    g_autoptr(QIOChannel) main = ioc;
-
-    if (err) {
-        io_channel_close(main, NULL);
-        outgoing_fail_early(s, err);
-        return;
-    }
-    s->postcopy.urgent = urgent;
-    outgoing_run_on(s, main, NULL);
 }
 
 static void main_opened(QIOChannel *ioc, GError *err, void *opaque)
@@ -78,6 +80,7 @@ bool outgoing_connect_cancel(MigrationState *s)
     transport_connection_cancel(g_steal_pointer(&s->connection));
     channels_open_cancel(g_steal_pointer(&s->opening));
     g_clear_object(&s->main);
+    g_clear_pointer(&s->extra, g_ptr_array_unref);
     return connecting;
 }
 
@@ -97,6 +100,11 @@ static void channel_failed(GError *err, void *opaque)
 {
     MigrationState *s = opaque;
 
+    if (postcopy_source_switched(s)) {
+        recorder_error(s->m->source_record, err->message); /* its work was done */
+        g_error_free(err);
+        return;
+    }
     migration_fail(s, err);
     g_source_set_callback(s->cut, cut_main_channel, s, NULL);
     g_source_attach(s->cut, NULL);
@@ -143,7 +151,7 @@ void outgoing_end_multifd(MigrationState *s)
     if (!s->multifd) {
         return;
     }
-    if (!s->committed) {
+    if (!s->committed || postcopy_source_switched(s)) {
         multifd_send_shutdown(s->multifd);
     }
     multifd_send_stop(s->multifd);

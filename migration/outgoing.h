@@ -30,6 +30,7 @@ struct MigrationState {
     TransportConnection *connection; /* while connecting */
     QIOChannel *main;                /* connected, while others are not yet: */
     ChannelsOpening *opening;
+    GPtrArray *extra; /* those of multifd, connected */
     GThread *thread;
     GSource *finish; /* the scheduled end */
     GSource *cut;    /* the main channel's, scheduled by a channel that failed */

@@ -101,7 +101,7 @@ void qmp_migrate_start_postcopy(QmpCall *call, GError **errp)
     } else if (!m->outgoing) {
         error_setg(errp, "Postcopy must be started after migration has been started");
     } else {
-        postcopy_source_start(m->outgoing);
+        postcopy_source_start(m->outgoing, errp);
     }
 }
 

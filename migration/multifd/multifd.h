@@ -91,6 +91,12 @@ void multifd_recv_bind(MultifdRecv *r, RAMList *list, bool ignore_shared, RamPla
 bool multifd_recv_marker(MultifdRecv *r, bool flush, GError **errp);
 /* Cut all channels, wake everybody; any thread. False: that was done already. */
 bool multifd_recv_shutdown(MultifdRecv *r);
+/*
+ * No more pages: the placer is left alone from now on. Channels stay open, as sources keep them;
+ * that they end or break is no failure any more, pages are. False and *errp: one is at a page right
+ * now, and everything was shut down. Incoming thread, behind a marker.
+ */
+bool multifd_recv_retire(MultifdRecv *r, GError **errp);
 unsigned multifd_recv_channels(const MultifdRecv *r);
 /* Shutdown, threads joined; the placer is left alone from now on. */
 void multifd_recv_stop(MultifdRecv *r);

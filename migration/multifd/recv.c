@@ -8,6 +8,9 @@
 #include "migration/multifd/multifd.h"
 #include "migration/ram/ram.h"
 #include "util/iov.h"
+#include "util/log.h"
+
+LOG_CATEGORY(multifd)
 
 typedef struct {
     MultifdRecv *r;
@@ -22,6 +25,8 @@ typedef struct {
     MultifdPacket packet;
     struct iovec iov[MULTIFD_PACKET_PAGES + 1];
     uint64_t bytes, packets, pages; /* received so far; atomic, written by the thread */
+    bool placing;                   /* atomic: the thread is at a page */
+    bool late;                      /* the thread's: there was one although all were retired */
 
     /* With MultifdRecv.lock. */
     uint64_t syncs; /* SYNC packets that came, all before them is in place */
@@ -35,6 +40,7 @@ struct MultifdRecv {
     RAMList *list;
     bool ignore_shared;
     RamPlacer *placer;
+    bool retired; /* atomic: no more pages */
 
     GMutex lock;   /* protects all below */
     GCond arrived; /* a channel is at its SYNC, or will never be */
@@ -235,12 +241,22 @@ static bool read_coded(MultifdRecvChannel *c, GError **errp)
            c->decoder->decode(c->decoder, c->coded, c->packet.payload, pages, c->packet.runs, errp);
 }
 
+static bool is_retired(MultifdRecv *r)
+{
+    return __atomic_load_n(&r->retired, __ATOMIC_SEQ_CST);
+}
+
 /* The order in which stock receivers apply them: zero pages, then data. */
 static bool place_packet(MultifdRecvChannel *c, GError **errp)
 {
     MultifdPacket *p = &c->packet;
     unsigned pages = p->pages;
 
+    if (is_retired(c->r)) {
+        c->late = true;
+        error_setg(errp, "multifd: pages after the switch to postcopy");
+        return false;
+    }
     if (!c->syncs || !c->r->placer) {
         error_setg(errp, "multifd: pages before the list of RAM blocks");
         return false;
@@ -258,6 +274,17 @@ static bool place_packet(MultifdRecvChannel *c, GError **errp)
     return true;
 }
 
+/* Either we see that the channels are retired, or who retires them sees us. */
+static bool place_in_time(MultifdRecvChannel *c, GError **errp)
+{
+    bool ok;
+
+    __atomic_store_n(&c->placing, true, __ATOMIC_SEQ_CST);
+    ok = place_packet(c, errp);
+    __atomic_store_n(&c->placing, false, __ATOMIC_SEQ_CST);
+    return ok;
+}
+
 /* ---- syncs ---- */
 
 /* All before this SYNC is in place: wait for the marker. False: it will not come. */
@@ -269,7 +296,7 @@ static bool wait_for_marker(MultifdRecvChannel *c)
     g_mutex_lock(&r->lock);
     c->syncs++;
     g_cond_signal(&r->arrived);
-    while (r->markers < c->syncs && !r->cut) {
+    while (r->markers < c->syncs && !r->cut && !r->retired) {
         g_cond_wait(&r->released, &r->lock);
     }
     go_on = !r->cut;
@@ -367,7 +394,7 @@ static bool receive(MultifdRecvChannel *c, GError **errp)
         MultifdPacket *p = &c->packet;
 
         if (!multifd_decode_packet(c->header, p, errp) ||
-            ((p->pages || p->zero_pages) && !place_packet(c, errp))) {
+            ((p->pages || p->zero_pages) && !place_in_time(c, errp))) {
             return false;
         }
         stat_set(&c->packets, c->packets + 1);
@@ -387,7 +414,12 @@ static gpointer recv_thread(gpointer opaque)
     GError *err = NULL;
 
     if (!receive(c, &err)) {
-        channel_fail(c, err);
+        if (is_retired(c->r) && !c->late) {
+            trace(multifd, "retired channel %u: %s", c->id, err->message);
+            g_error_free(err);
+        } else {
+            channel_fail(c, err);
+        }
     }
     return NULL;
 }
@@ -461,6 +493,26 @@ static void free_channel(MultifdRecvChannel *c)
     }
     g_free(c->coded);
     g_free(c);
+}
+
+bool multifd_recv_retire(MultifdRecv *r, GError **errp)
+{
+    bool placing = false;
+
+    g_mutex_lock(&r->lock);
+    __atomic_store_n(&r->retired, true, __ATOMIC_SEQ_CST);
+    g_cond_broadcast(&r->released);
+    for (unsigned i = 0; i < r->config.channels; i++) {
+        const MultifdRecvChannel *c = r->channels[i];
+
+        placing |= c && __atomic_load_n(&c->placing, __ATOMIC_SEQ_CST);
+    }
+    g_mutex_unlock(&r->lock);
+    if (placing) {
+        multifd_recv_stop(r);
+        error_setg(errp, "multifd: pages in the middle of the switch to postcopy");
+    }
+    return !placing;
 }
 
 unsigned multifd_recv_channels(const MultifdRecv *r)

@@ -155,7 +155,9 @@ static bool begin_discard(PostcopyDestination *d, PostcopyPrepare *prepare, void
     if (postcopy_destination_state(d) == POSTCOPY_DISCARDING) {
         return true;
     }
-    prepare(opaque);
+    if (!prepare(opaque, errp)) {
+        return false;
+    }
     RAMBLOCK_FOREACH_MIGRATABLE (block, d->list) {
         ram_block_allow_huge_pages(block, false);
         d->place.largest_page = MAX(d->place.largest_page, block->page_size);

@@ -36,7 +36,7 @@ void postcopy_destination_free(PostcopyDestination *d);
 PostcopyState postcopy_destination_state(const PostcopyDestination *d);
 
 /* Before the first discard and before listening: drop who may still write or populate. */
-typedef void PostcopyPrepare(void *opaque);
+typedef bool PostcopyPrepare(void *opaque, GError **errp);
 
 /* Each is the command of its name; false and *errp, also in a wrong state. Incoming thread. */
 bool postcopy_destination_discard(PostcopyDestination *d, const uint8_t *args, size_t len,

@@ -99,11 +99,15 @@ static bool load_package(MigrationIncomingState *mis, const LoadContext *c, uint
 
 /* ---- commands ---- */
 
-static void close_ram(void *opaque)
+static bool close_ram(void *opaque, GError **errp)
 {
     MigrationIncomingState *mis = opaque;
 
+    if (mis->multifd && !multifd_recv_retire(mis->multifd, errp)) {
+        return false;
+    }
     ram_load_close(mis->m->ram);
+    return true;
 }
 
 static void wake(void *opaque)

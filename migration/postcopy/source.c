@@ -7,20 +7,45 @@
 
 /* ---- when ---- */
 
-void postcopy_source_start(MigrationState *s)
+/* QEMU 7.2 takes both capabilities together and aborts when the last page has come: the guest
+ * would be lost. The layout says that the destination is so old, unless it is one of us. */
+static bool survives_multifd(MigrationState *s, GError **errp)
 {
+    if (s->multifd && !outgoing_peer_features(s) &&
+        options_switch(&s->m->options, SWITCH_MULTIFD_FLUSH_AFTER_EACH_SECTION)) {
+        error_setg(errp, "Postcopy after multifd would crash a destination before QEMU 10.1; for "
+                         "a later one start the source with "
+                         "-global migration.multifd-flush-after-each-section=off");
+        return false;
+    }
+    return true;
+}
+
+bool postcopy_source_start(MigrationState *s, GError **errp)
+{
+    if (outgoing_status(s) != MIGRATION_STATUS_SETUP && !survives_multifd(s, errp)) {
+        return false;
+    }
     __atomic_store_n(&s->postcopy.wanted, true, __ATOMIC_RELAXED);
     g_mutex_lock(&s->lock);
     g_cond_broadcast(&s->wake);
     g_mutex_unlock(&s->lock);
+    return true;
 }
 
 bool postcopy_source_due(MigrationState *s)
 {
+    g_autoptr(GError) err = NULL;
     MigPendingData p;
 
     if (!__atomic_load_n(&s->postcopy.wanted, __ATOMIC_RELAXED) ||
         !options_cap(&s->m->options, MIGRATION_CAPABILITY_POSTCOPY_RAM)) {
+        return false;
+    }
+    if (!survives_multifd(s, &err)) { /* the wish came before the destination was known */
+        error_report("%s", err->message);
+        recorder_error(s->m->source_record, err->message);
+        __atomic_store_n(&s->postcopy.wanted, false, __ATOMIC_RELAXED);
         return false;
     }
     p = savevm_pending(s->m->savevm, false);
@@ -96,6 +121,19 @@ static bool send_package(MigrationState *s, QIOChannelBuffer *package, GError **
     return switchover_flush_rest(s, "the package of device state", errp);
 }
 
+/* Pages that are still under way on multifd channels must not come behind a discard of the same. */
+static bool settle_channels(MigrationState *s, GError **errp)
+{
+    SaveContext c = migration_save_context(s->m, s->file);
+
+    if (!s->multifd) {
+        return true;
+    }
+    c.phase = SAVE_POSTCOPY;
+    ram_save_settle(s->m->ram);
+    return savevm_iterate(&c, errp) != ITERATE_ERROR;
+}
+
 /* Guest stopped, big lock held. True: the destination has all it needs to run. */
 static bool send_switch(MigrationState *s, GError **errp)
 {
@@ -105,7 +143,7 @@ static bool send_switch(MigrationState *s, GError **errp)
 
     c.phase = SAVE_SWITCH;
     qemu_file_set_rate_limit(s->file, 0);
-    if (!savevm_complete_live(&c, errp)) {
+    if (!savevm_complete_live(&c, errp) || !settle_channels(s, errp)) {
         return false;
     }
     push = ram_save_start_postcopy(s->m->ram, wake, s, errp);

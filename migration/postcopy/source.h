@@ -66,8 +66,8 @@ void postcopy_source_pong(MigrationState *s, uint32_t cookie);
 
 /* ---- commands; main thread, big lock ---- */
 
-/* migrate-start-postcopy. */
-void postcopy_source_start(MigrationState *s);
+/* migrate-start-postcopy. False and *errp: not with this destination. */
+bool postcopy_source_start(MigrationState *s, GError **errp);
 /* migrate resume=true: connect again. */
 bool postcopy_source_resume(MigrationState *s, const MigrationTransport *t, GError **errp);
 /* migrate-pause. False: there is nothing to pause. */

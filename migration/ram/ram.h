@@ -88,6 +88,9 @@ SaveStateEntry *ram_register(SaveStateList *list, RamState *rs);
 
 /* ---- postcopy, source; migration thread ---- */
 
+/* The next section has no page: behind it all that was sent before is in place over there, on
+ * whatever channel it travelled. */
+void ram_save_settle(RamState *rs);
 /*
  * The guest is stopped and will run at the destination: sync for the last time. From now on
  * iterating and completing push what is left. @wake: see postcopy_push_new(). The RamState owns

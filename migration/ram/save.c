@@ -206,12 +206,17 @@ static void begin_section(RamState *rs, bool last)
     }
 }
 
+void ram_save_settle(RamState *rs)
+{
+    rs->save->settle = true;
+}
+
 IterateResult ram_save_iterate(QEMUFile *f, void *opaque, GError **errp)
 {
     RamState *rs = opaque;
     RamSave *s = rs->save;
     int64_t deadline = g_get_monotonic_time() + SLICE_US;
-    bool sent = true;
+    bool sent = true, settle = s->settle;
 
     if (!dirty_map_check_sizes(&s->dirty, errp)) {
         return ITERATE_ERROR;
@@ -219,14 +224,17 @@ IterateResult ram_save_iterate(QEMUFile *f, void *opaque, GError **errp)
     if (s->push) {
         return postcopy_push_section(s->push, f, false, errp);
     }
+    s->settle = false;
     begin_section(rs, false);
-    ram_sync_look(rs);
-    while (sent && !qemu_file_rate_exceeded(f) && g_get_monotonic_time() < deadline) {
+    if (!settle) {
+        ram_sync_look(rs);
+    }
+    while (!settle && sent && !qemu_file_rate_exceeded(f) && g_get_monotonic_time() < deadline) {
         if (!send_part(rs, f, qemu_file_rate_left(f), &sent, errp)) {
             return ITERATE_ERROR;
         }
     }
-    if (!end_round(s, f, false, errp)) {
+    if (!end_round(s, f, settle, errp)) {
         return ITERATE_ERROR;
     }
     qemu_put_be64(f, RAM_FLAG_EOS);

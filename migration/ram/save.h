@@ -29,6 +29,7 @@ struct RamSave {
     RamSink *sink;
     RamPhase phase;     /* of this section */
     bool last;          /* this section is END */
+    bool settle;        /* the next section carries nothing new */
     PostcopyPush *push; /* after the switch to postcopy */
 };
 

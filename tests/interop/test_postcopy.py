@@ -9,7 +9,7 @@ import time
 import pytest
 
 from relay import Relay
-from vmtest import VM, guest_check, guest_full_pass, listen_address, pattern_args
+from vmtest import QMPError, VM, guest_check, guest_full_pass, listen_address, pattern_args
 
 PAIRS = [("godwit", "godwit"), ("stock", "godwit"), ("godwit", "stock")]
 GUEST = {"mode": "random", "ws": "40M", "report": 0}
@@ -122,6 +122,32 @@ def test_preempt(make_vm, tmp_path, kinds, transport):
     finish(src, dst)
 
 
+@pytest.mark.parametrize("preempt", [False, True], ids=["plain", "preempt"])
+@pytest.mark.parametrize("kinds", PAIRS[:2], ids="-to-".join)
+def test_multifd(make_vm, kinds, preempt):
+    """Precopy over several channels, then postcopy over the main one."""
+    src, dst = pair_up(make_vm, kinds, postcopy_preempt=preempt, multifd=True)
+    switch(src, dst, listen_address(dst), slow=1_000_000)
+    wait_requests(src, 3)
+    info = finish(src, dst)
+    assert info["ram"]["multifd-bytes"] > 1 << 18, "memory did not travel on the channels"
+    assert info["ram"]["postcopy-bytes"] > 0
+
+
+def test_multifd_to_stock(make_vm):
+    """Stock 7.2 takes both capabilities and aborts when the last page has come, from whomever: Godwit does not switch then."""
+    src, dst = pair_up(make_vm, ("godwit", "stock"), multifd=True)
+    src.cmd("migrate-set-parameters", max_bandwidth=20_000_000)
+    src.cmd("migrate", uri=listen_address(dst))
+    src.wait_migration("active")
+    with pytest.raises(QMPError, match="Postcopy after multifd would crash"):
+        src.cmd("migrate-start-postcopy")
+    src.cmd("migrate-set-parameters", max_bandwidth=10 ** 10, downtime_limit=2000)
+    src.wait_migration("completed")
+    dst.wait_status("running")
+    guest_full_pass(dst)
+
+
 @pytest.mark.parametrize("kinds", [("godwit", "godwit"), ("stock", "godwit")], ids="-to-".join)
 def test_blocktime(make_vm, kinds):
     """One hart, in the middle of a page's way for a second: what was measured here is what the guest has seen."""
@@ -171,6 +197,17 @@ def test_recovery(make_vm, kinds, preempt):
     src.wait_migration("postcopy-active", "completed")
     time.sleep(0.1)
     again.cut()
+    mend(src, dst)
+    src.wait_migration("postcopy-active", "completed")
+    finish(src, dst)
+
+
+def test_recovery_with_multifd(make_vm):
+    """The channels of precopy break with the main one, and nobody needs them any more."""
+    src, dst = pair_up(make_vm, ("godwit", "godwit"), multifd=True, postcopy_preempt=True)
+    line = Relay(port_of(dst))
+    switch(src, dst, line.uri, slow=1_000_000)
+    line.cut()
     mend(src, dst)
     src.wait_migration("postcopy-active", "completed")
     finish(src, dst)

@@ -4,9 +4,13 @@
  * cut, stalled or corrupted. Whatever happens: one side has the guest, its memory is right, the
  * source can migrate again.
  */
+#include <sys/socket.h>
 #include "fake-vm.h"
 #include "io/channel-socket.h"
+#include "migration/multifd/multifd.h"
+#include "migration/postcopy/destination.h"
 #include "util/lock.h"
+#include "util/zero.h"
 
 #define MAX_CHANNELS 8
 
@@ -16,6 +20,7 @@ typedef struct {
     MultiFDCompression method;
     ZeroPageDetection zero;
     bool per_pass, return_path;
+    uint64_t bandwidth; /* 0: no limit */
 } Setup;
 
 static void set_params(FakeVM *vm, const Setup *setup)
@@ -28,7 +33,7 @@ static void set_params(FakeVM *vm, const Setup *setup)
         .has_zero_page_detection = true,
         .zero_page_detection = setup->zero,
         .has_max_bandwidth = true,
-        .max_bandwidth = 0,
+        .max_bandwidth = setup->bandwidth,
     };
 
     g_assert_true(options_set_params(&vm->m->options, &p, NULL));
@@ -311,6 +316,89 @@ static void test_cancel(void)
     fake_vm_free(src);
 }
 
+/* ---- postcopy afterwards ---- */
+
+static void test_postcopy(gconstpointer opaque)
+{
+    Setup setup = *(const Setup *)opaque;
+    FakeVM *src = new_source(), *dst = fake_vm_new(true);
+
+    setup.bandwidth = 50000; /* most is still here at the switch */
+    if (!postcopy_host_check(dst->ram, NULL)) {
+        g_test_skip("no userfaultfd on this host");
+    } else {
+        for (unsigned page = 0; page < 250; page++) {
+            src->block->host[page * TARGET_PAGE_SIZE] = page + 1;
+        }
+        fake_vm_set_cap(src, MIGRATION_CAPABILITY_POSTCOPY_RAM);
+        fake_vm_set_cap(dst, MIGRATION_CAPABILITY_POSTCOPY_RAM);
+        fake_vm_start_guest(src);
+        g_object_unref(begin(src, dst, &setup, 0, NULL));
+        fake_vm_wait_status(src, MIGRATION_STATUS_ACTIVE);
+        g_assert_true(postcopy_source_start(src->m->outgoing, NULL));
+        fake_vm_wait_end(src, dst);
+        assert_moved(src, dst);
+        g_assert_cmpuint(stat_get(&src->m->counters.multifd_bytes), >, 1344);
+        g_assert_cmpuint(stat_get(&src->m->counters.postcopy_bytes), >, 0);
+    }
+    fake_vm_free(src);
+    fake_vm_free(dst);
+}
+
+static void note_failure(GError *err, void *opaque)
+{
+    g_assert_nonnull(strstr(err->message, "pages after the switch"));
+    g_error_free(err);
+    __atomic_store_n((bool *)opaque, true, __ATOMIC_RELEASE);
+}
+
+static void wait_until(const bool *flag)
+{
+    while (!__atomic_load_n(flag, __ATOMIC_ACQUIRE)) {
+        g_usleep(1000);
+    }
+}
+
+/* After the switch a channel may say SYNC and end, but a page would come too late. */
+static void test_retired(gconstpointer late)
+{
+    bool failed = false;
+    const MultifdRecvConfig config = {.channels = 1, .failed = note_failure, .opaque = &failed};
+    MultifdPacket p = {.payload = TARGET_PAGE_SIZE, .block = "fake.ram", .pages = 1, .runs = 1};
+    uint8_t sync[MULTIFD_HEADER_SIZE], page[MULTIFD_HEADER_SIZE + TARGET_PAGE_SIZE];
+    FakeVM *dst = fake_vm_new(true);
+    RamPlacer *placer = ram_placer_direct_new(dst->ram);
+    MultifdRecv *r = multifd_recv_new(&config);
+    int fds[2];
+
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), ==, 0);
+    p.run[0] = (MultifdRun){3, 1};
+    memset(page, 0x5a, sizeof(page));
+    multifd_encode_packet(&p, page);
+    multifd_encode_packet(&(MultifdPacket){.flags = MULTIFD_FLAG_SYNC}, sync);
+    multifd_recv_bind(r, dst->ram, false, placer);
+    multifd_recv_add(r, 0, IO_CHANNEL(io_channel_socket_new_fd(fds[1], NULL)));
+    g_assert_cmpint(write(fds[0], sync, sizeof(sync)), ==, sizeof(sync));
+    bql_unlock();
+    g_assert_true(multifd_recv_marker(r, true, NULL));
+    g_assert_true(multifd_recv_retire(r, NULL));
+    bql_lock();
+    placer->ops->cleanup(placer);
+    for (unsigned i = 0; i < 3; i++) {
+        g_assert_cmpint(write(fds[0], sync, sizeof(sync)), ==, sizeof(sync));
+    }
+    if (late) {
+        g_assert_cmpint(write(fds[0], page, sizeof(page)), ==, sizeof(page));
+        wait_until(&failed);
+    }
+    shutdown(fds[0], SHUT_WR);
+    multifd_recv_free(r);
+    g_assert_cmpint(failed, ==, !!late);
+    g_assert_true(buffer_is_zero(dst->block->host + 3 * TARGET_PAGE_SIZE, TARGET_PAGE_SIZE));
+    close(fds[0]);
+    fake_vm_free(dst);
+}
+
 /* ---- the two sides do not agree ---- */
 
 static void expect_both(FakeVM *src, FakeVM *dst, const char *text)
@@ -382,6 +470,11 @@ int main(int argc, char **argv)
     g_test_add_data_func("/multifd/stall", GINT_TO_POINTER(STALL), test_faults);
     g_test_add_data_func("/multifd/corrupt", GINT_TO_POINTER(CORRUPT), test_faults);
     g_test_add_func("/multifd/cancel", test_cancel);
+    g_test_add_data_func("/multifd/postcopy/per-section", &setups[1], test_postcopy);
+    g_test_add_data_func("/multifd/postcopy/per-pass", &setups[7], test_postcopy);
+    g_test_add_data_func("/multifd/postcopy/as-9.0-zstd", &setups[8], test_postcopy);
+    g_test_add_data_func("/multifd/retired/quiet", NULL, test_retired);
+    g_test_add_data_func("/multifd/retired/late", "late", test_retired);
     g_test_add_func("/multifd/unlike", test_unlike);
     return g_test_run();
 }

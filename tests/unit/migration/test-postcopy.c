@@ -65,7 +65,7 @@ static void test_whole(void)
     set_bandwidth(src, SLOW, SLOW);
     fake_vm_connect(src, dst, NULL, NULL, NULL);
     fake_vm_wait_status(src, MIGRATION_STATUS_ACTIVE);
-    postcopy_source_start(src->m->outgoing);
+    g_assert_true(postcopy_source_start(src->m->outgoing, NULL));
     fake_vm_wait_status(src, MIGRATION_STATUS_POSTCOPY_ACTIVE);
     t.thread = g_thread_new("toucher", touch_all, &t);
     iterate_until(&t.here);
@@ -96,7 +96,7 @@ static void test_refused_devices(void)
     set_bandwidth(src, SLOW, 0);
     fake_vm_connect(src, dst, NULL, NULL, NULL);
     fake_vm_wait_status(src, MIGRATION_STATUS_ACTIVE);
-    postcopy_source_start(src->m->outgoing);
+    g_assert_true(postcopy_source_start(src->m->outgoing, NULL));
     fake_vm_wait_end(src, dst);
     error = fake_vm_source_error(src);
     g_assert_nonnull(strstr(error, "does not want to be loaded"));
