@@ -2,6 +2,7 @@
 /* Reading and writing of return-path messages. */
 #include "migration/return-path.h"
 #include "migration/wire/postcopy.h"
+#include "util/thread.h"
 
 /* ---- source ---- */
 
@@ -94,6 +95,7 @@ static gpointer reader_thread(gpointer opaque)
     GError *err = NULL;
     ReturnPathVerdict verdict = VERDICT_NONE;
 
+    thread_prompt(); /* requests of postcopy */
     while (handle_message(r, &verdict, &err)) {
     }
     if (r->reason && err) {
@@ -277,7 +279,8 @@ bool return_path_pong(ReturnPathWriter *w, uint32_t cookie, GError **errp)
 
     if (cookie == STREAM_HELLO) {
         w->peer_is_godwit = true;
-        msg.value = STREAM_HELLO_ANSWER | PEER_FAILURE_TEXT | PEER_COMMIT | PEER_ZERO_RUN;
+        msg.value =
+            STREAM_HELLO_ANSWER | PEER_FAILURE_TEXT | PEER_COMMIT | PEER_ZERO_RUN | PEER_PAGE_TWICE;
     }
     return send_message(w, &msg, errp);
 }

@@ -62,26 +62,6 @@ static void publish(PostcopyBlocktime *b)
     __atomic_store_n(&b->waiting, b->waiters->len, __ATOMIC_SEQ_CST);
 }
 
-void blocktime_begin(PostcopyBlocktime *b, uint32_t tid, const void *page, int64_t now)
-{
-    int vcpu = b->vcpu_of(tid, b->opaque);
-    Waiter w = {tid, vcpu < (int)b->vcpus ? vcpu : -1, (uintptr_t)page, now};
-
-    g_mutex_lock(&b->lock);
-    for (unsigned i = 0; i < b->waiters->len; i++) {
-        if (g_array_index(b->waiters, Waiter, i).tid == tid) {
-            g_mutex_unlock(&b->lock);
-            return; /* it sleeps on: the kernel has told us twice */
-        }
-    }
-    g_array_append_val(b->waiters, w);
-    if (w.vcpu >= 0 && ++b->vcpus_waiting == b->vcpus) {
-        b->all_since = now;
-    }
-    publish(b);
-    g_mutex_unlock(&b->lock);
-}
-
 static void count_wait(PostcopyBlocktime *b, const Waiter *w, int64_t now)
 {
     Sum *sum = w->vcpu >= 0 ? &b->by_vcpu[w->vcpu] : &b->other;
@@ -95,6 +75,47 @@ static void count_wait(PostcopyBlocktime *b, const Waiter *w, int64_t now)
     if (w->vcpu >= 0 && b->vcpus_waiting-- == b->vcpus) {
         b->all_blocked += MAX(now - b->all_since, 0);
     }
+}
+
+/* The wait of thread @tid, or NULL. */
+static Waiter *waiter_of(PostcopyBlocktime *b, uint32_t tid)
+{
+    for (unsigned i = 0; i < b->waiters->len; i++) {
+        Waiter *w = &g_array_index(b->waiters, Waiter, i);
+
+        if (w->tid == tid) {
+            return w;
+        }
+    }
+    return NULL;
+}
+
+static void add_waiter(PostcopyBlocktime *b, const Waiter *w)
+{
+    g_array_append_val(b->waiters, *w);
+    if (w->vcpu >= 0 && ++b->vcpus_waiting == b->vcpus) {
+        b->all_since = w->since;
+    }
+}
+
+void blocktime_begin(PostcopyBlocktime *b, uint32_t tid, const void *page, int64_t now)
+{
+    int vcpu = b->vcpu_of(tid, b->opaque);
+    Waiter w = {tid, vcpu < (int)b->vcpus ? vcpu : -1, (uintptr_t)page, now};
+    Waiter *old;
+
+    g_mutex_lock(&b->lock);
+    old = waiter_of(b, tid);
+    if (!old) {
+        add_waiter(b, &w);
+    } else if (old->page != w.page) {
+        /* It runs already while whoever has brought its page is about to say so here. */
+        count_wait(b, old, now);
+        g_array_remove_index_fast(b->waiters, old - (Waiter *)(void *)b->waiters->data);
+        add_waiter(b, &w);
+    } /* else it sleeps on: the kernel has told us twice */
+    publish(b);
+    g_mutex_unlock(&b->lock);
 }
 
 void blocktime_end(PostcopyBlocktime *b, const void *host, uint64_t len)

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include "util/log.h"
+#include "util/thread.h"
 #include "util/userfaultfd.h"
 
 LOG_CATEGORY(postcopy)
@@ -77,6 +78,7 @@ static gpointer faults_thread(gpointer opaque)
     struct pollfd fds[] = {{pf->place->uffd, POLLIN, 0}, {pf->quit_fd, POLLIN, 0}};
     UffdFault faults[BATCH];
 
+    thread_prompt();
     for (;;) {
         g_autoptr(GError) err = NULL;
         int n;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The destination's half of preempt.h. */
 #include "migration/postcopy/preempt.h"
+#include "util/thread.h"
 
 struct PreemptReceiver {
     PostcopyLoader *loader;
@@ -15,6 +16,7 @@ static gpointer receiver_thread(gpointer opaque)
     PreemptReceiver *r = opaque;
     GError *err = NULL;
 
+    thread_prompt();
     if (!postcopy_loader_run(r->loader, r->f, &err)) {
         g_prefix_error(&err, "On the channel for urgent pages: ");
     }

@@ -39,6 +39,8 @@ struct PostcopyPush {
     RamSink *urgent_sink;
     GMutex urgent_lock;    /* that thread's, but for the last word on the file */
     QEMUFile *urgent_file; /* set while that thread does not run */
+    bool again;            /* likewise */
+    bool urgent_over;      /* with urgent_lock: EOS was said */
 
     /* Atomic: where the background shall go on, block << 40 | page; NO_HINT: as it likes. */
     uint64_t hint;
@@ -403,9 +405,11 @@ IterateResult postcopy_push_section(PostcopyPush *p, QEMUFile *f, bool all, GErr
 
 /* ---- the thread that reads requests ---- */
 
-void postcopy_push_set_urgent_file(PostcopyPush *p, QEMUFile *f)
+void postcopy_push_set_urgent_file(PostcopyPush *p, QEMUFile *f, bool again)
 {
     p->urgent_file = f;
+    p->again = again;
+    p->urgent_over = false;
 }
 
 void postcopy_push_end_urgent(PostcopyPush *p)
@@ -414,16 +418,24 @@ void postcopy_push_end_urgent(PostcopyPush *p)
     if (p->urgent_file) {
         qemu_put_be64(p->urgent_file, RAM_FLAG_EOS);
         qemu_fflush(p->urgent_file);
+        p->urgent_over = true;
     }
     g_mutex_unlock(&p->urgent_lock);
 }
 
-static bool send_claimed(PostcopyPush *p, DirtyBlock *db, uint64_t page, GError **errp)
+/* A huge page would take longer than what is in front of it. */
+static bool may_send_again(const PostcopyPush *p, const DirtyBlock *db)
+{
+    return p->again && host_pages(db) == 1;
+}
+
+static bool send_at_once(PostcopyPush *p, DirtyBlock *db, uint64_t page, GError **errp)
 {
     bool ok;
 
     g_mutex_lock(&p->urgent_lock);
-    ok = send_urgent(p, p->urgent_sink, p->urgent_file, db, page, host_pages(db), errp);
+    ok = p->urgent_over ||
+         send_urgent(p, p->urgent_sink, p->urgent_file, db, page, host_pages(db), errp);
     g_mutex_unlock(&p->urgent_lock);
     return ok;
 }
@@ -493,7 +505,8 @@ bool postcopy_push_request(PostcopyPush *p, const char *block, uint64_t offset, 
         return false;
     }
     for (uint64_t page = first; p->urgent_file && page < end; page += host_pages(db)) {
-        if (claim_host_page(p, db, page) && !send_claimed(p, db, page, errp)) {
+        if ((claim_host_page(p, db, page) || may_send_again(p, db)) &&
+            !send_at_once(p, db, page, errp)) {
             return false;
         }
     }

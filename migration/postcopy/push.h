@@ -10,8 +10,9 @@
  * a request never waits for a lock that the background stream holds. Of a host page larger than
  * 4 KiB the first bit decides.
  *
- * With an urgent channel the thread that reads requests sends the page itself. Without one the
- * request is queued and the migration thread serves it before it goes on.
+ * With an urgent channel the thread that reads requests sends the page itself; if the destination
+ * lets it even when the background was faster, for there are megabytes in front of what that has
+ * sent. Without one the request is queued and the migration thread serves it before it goes on.
  */
 #ifndef GODWIT_MIGRATION_POSTCOPY_PUSH_H
 #define GODWIT_MIGRATION_POSTCOPY_PUSH_H
@@ -42,8 +43,12 @@ bool postcopy_push_urgent(const PostcopyPush *p);
  */
 IterateResult postcopy_push_section(PostcopyPush *p, QEMUFile *f, bool all, GError **errp);
 
-/* Requests go out on @f (NULL: on the main channel). No request is being served. */
-void postcopy_push_set_urgent_file(PostcopyPush *p, QEMUFile *f);
+/*
+ * Requests go out on @f (NULL: on the main channel). @again: also pages that the background has
+ * sent already, but which are still queued behind others on the main channel. No request is being
+ * served.
+ */
+void postcopy_push_set_urgent_file(PostcopyPush *p, QEMUFile *f, bool again);
 /* Everything is sent: say so on the urgent channel, if there is one. Migration thread. */
 void postcopy_push_end_urgent(PostcopyPush *p);
 /*

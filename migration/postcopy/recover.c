@@ -115,7 +115,8 @@ static bool handshake(MigrationState *s, GError **errp)
         return false;
     }
     postcopy_push_restart(s->postcopy.push);
-    postcopy_push_set_urgent_file(s->postcopy.push, s->postcopy.urgent);
+    postcopy_push_set_urgent_file(s->postcopy.push, s->postcopy.urgent,
+                                  outgoing_peer_features(s) & PEER_PAGE_TWICE);
     __atomic_store_n(&s->postcopy.requests_open, true, __ATOMIC_RELEASE);
     savevm_put_command(s->file, STREAM_CMD_POSTCOPY_RESUME, NULL, 0);
     qemu_fflush(s->file);

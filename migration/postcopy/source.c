@@ -157,7 +157,8 @@ static bool send_switch(MigrationState *s, GError **errp)
         !switchover_pass_point(s, &s->offered, errp)) {
         return false;
     }
-    postcopy_push_set_urgent_file(push, s->postcopy.urgent);
+    postcopy_push_set_urgent_file(push, s->postcopy.urgent,
+                                  outgoing_peer_features(s) & PEER_PAGE_TWICE);
     __atomic_store_n(&s->postcopy.push, push, __ATOMIC_RELEASE);
     __atomic_store_n(&s->postcopy.requests_open, true, __ATOMIC_RELEASE);
     /* A cancel, which takes the big lock too, has come before the last check or is refused now. */

@@ -147,6 +147,7 @@ typedef enum {
     PEER_FAILURE_TEXT = 1 << 0, /* sends RP_FAILURE_TEXT when it fails */
     PEER_COMMIT = 1 << 1,       /* understands STREAM_WAIT_FOR_COMMIT */
     PEER_ZERO_RUN = 1 << 2,     /* understands RAM_FLAG_ZERO_RUN */
+    PEER_PAGE_TWICE = 1 << 3,   /* in postcopy a page may come on the main and the urgent channel */
 } PeerFeatures;
 
 #endif

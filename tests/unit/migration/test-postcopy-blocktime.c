@@ -41,6 +41,27 @@ static void test_figures(void)
     blocktime_free(b);
 }
 
+/* The vCPU is woken, runs and misses the next page before the end of its first wait is noted. */
+static void test_overtaken(void)
+{
+    PostcopyBlocktime *b = blocktime_new(1, vcpu_of, NULL);
+    static uint8_t memory[2 * 4096];
+    int64_t now = blocktime_now();
+    BlocktimeFigures f;
+
+    blocktime_begin(b, 100, memory, now - 50 * MS);
+    blocktime_begin(b, 100, memory + 4096, now - 40 * MS);
+    blocktime_end(b, memory, 4096);
+    blocktime_read(b, &f);
+    g_assert_cmpint(f.blocked[0], ==, 10 * MS);
+    blocktime_end(b, memory + 4096, 4096);
+    blocktime_read(b, &f);
+    g_assert_cmpint(f.blocked[0], >=, 50 * MS);
+    g_assert_cmpint(f.all_blocked, >=, 50 * MS);
+    g_assert_cmpuint(f.latency[0], ==, f.blocked[0] / 2);
+    blocktime_free(b);
+}
+
 static void test_buckets(void)
 {
     PostcopyBlocktime *b = blocktime_new(1, vcpu_of, NULL);
@@ -61,6 +82,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/postcopy-blocktime/figures", test_figures);
+    g_test_add_func("/postcopy-blocktime/overtaken", test_overtaken);
     g_test_add_func("/postcopy-blocktime/buckets", test_buckets);
     return g_test_run();
 }

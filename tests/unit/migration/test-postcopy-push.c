@@ -153,25 +153,32 @@ static void test_follow(void)
     source_free(s);
 }
 
-static void test_urgent_channel(void)
+static void test_urgent_channel(gconstpointer again)
 {
     Source *s = source_new(NULL);
     g_autoptr(QIOChannelBuffer) ioc = io_channel_buffer_new();
     QEMUFile *urgent = qemu_file_new_output(IO_CHANNEL(ioc));
-    g_autofree char *order = NULL, *rest = NULL;
+    g_autofree char *order = NULL, *rest = NULL, *late = NULL, *end = NULL;
     char block[256] = "";
 
-    postcopy_push_set_urgent_file(s->push, urgent);
+    postcopy_push_set_urgent_file(s->push, urgent, again);
     ask(s, "ram", 5);
     ask(s, NULL, 6);
     ask(s, NULL, 5);
     ask(s, "rom", 0);
     g_assert_cmpuint(s->woken, ==, 0);
     order = sent(ioc, block);
-    g_assert_cmpstr(order, ==, "ram:5 ram:6 rom:0 ");
+    g_assert_cmpstr(order, ==, again ? "ram:5 ram:6 ram:5 rom:0 " : "ram:5 ram:6 rom:0 ");
     rest = section(s);
     g_assert_null(strstr(rest, "ram:5 "));
     g_assert_cmpuint(postcopy_push_left(s->push), ==, 0);
+    ask(s, "ram", 7); /* the background has sent it, but it may be on its way for long */
+    late = sent(ioc, block);
+    g_assert_cmpstr(late, ==, again ? "ram:7 " : "");
+    postcopy_push_end_urgent(s->push);
+    ask(s, "ram", 8);
+    end = sent(ioc, block);
+    g_assert_cmpstr(end, ==, "");
     qemu_fclose(urgent, NULL);
     source_free(s);
 }
@@ -274,7 +281,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/postcopy-push/order", test_order);
     g_test_add_func("/postcopy-push/follow", test_follow);
-    g_test_add_func("/postcopy-push/urgent-channel", test_urgent_channel);
+    g_test_add_data_func("/postcopy-push/urgent-channel/once", NULL, test_urgent_channel);
+    g_test_add_data_func("/postcopy-push/urgent-channel/again", "again", test_urgent_channel);
     g_test_add_func("/postcopy-push/hostile", test_hostile);
     g_test_add_func("/postcopy-push/flood", test_flood);
     g_test_add_func("/postcopy-push/discards", test_discards);
