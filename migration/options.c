@@ -31,6 +31,7 @@ static const CapRow caps[MIGRATION_CAPABILITY__MAX] = {
     [MIGRATION_CAPABILITY_POSTCOPY_PREEMPT] = {"x-postcopy-preempt", .requires = CAP(POSTCOPY_RAM),
                                                .conflicts = CAP(COMPRESS),
                                                .fixed_by_listening = true},
+    [MIGRATION_CAPABILITY_RELEASE_RAM] = {"x-release-ram", .conflicts = CAP(BACKGROUND_SNAPSHOT)},
     [MIGRATION_CAPABILITY_XBZRLE] = {"x-xbzrle"},
     [MIGRATION_CAPABILITY_MULTIFD] = {.global = "x-multifd",
                                       .conflicts = CAP(XBZRLE) | CAP(COMPRESS),

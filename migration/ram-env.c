@@ -25,6 +25,7 @@ static void env_options(void *opaque, RamOptions *out)
                                   ? options_param(&m->options, PARAM_DECOMPRESS_THREADS)
                                   : 0;
     out->postcopy = options_cap(&m->options, MIGRATION_CAPABILITY_POSTCOPY_RAM);
+    out->release = options_cap(&m->options, MIGRATION_CAPABILITY_RELEASE_RAM);
     out->no_zero_detect =
         options_param(&m->options, PARAM_ZERO_PAGE_DETECTION) == ZERO_PAGE_DETECTION_NONE;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "migration/postcopy/push.h"
+#include "migration/postcopy/release.h"
 #include "migration/savevm.h"
 #include "migration/wire/postcopy.h"
 #include "migration/wire/ram.h"
@@ -27,7 +28,8 @@ struct PostcopyPush {
     MigrationCounters *counters;
     void (*wake)(void *opaque);
     void *opaque;
-    uint64_t left; /* atomic: pages not claimed */
+    uint64_t left;            /* atomic: pages not claimed */
+    PostcopyRelease *release; /* NULL: not planned */
 
     /* Migration thread. */
     RamSink *sink;
@@ -164,10 +166,28 @@ void postcopy_push_free(PostcopyPush *p)
         p->sink->ops->cleanup(p->sink);
         p->urgent_sink->ops->cleanup(p->urgent_sink);
         g_array_unref(p->queue);
+        postcopy_release_free(p->release);
         g_mutex_clear(&p->lock);
         g_mutex_clear(&p->urgent_lock);
         g_free(p);
     }
+}
+
+void postcopy_push_plan_release(PostcopyPush *p)
+{
+    p->release = postcopy_release_new(p->dirty);
+}
+
+void postcopy_push_begin_release(PostcopyPush *p)
+{
+    if (p->release) {
+        postcopy_release_begin(p->release);
+    }
+}
+
+static bool releases(const PostcopyPush *p)
+{
+    return p->release && postcopy_release_begun(p->release);
 }
 
 void postcopy_push_discards(PostcopyPush *p, QEMUFile *f)
@@ -250,6 +270,27 @@ static bool send_run(PostcopyPush *p, QEMUFile *f, DirtyBlock *db, uint64_t firs
     return true;
 }
 
+/* What has been queued leaves, and its memory with it. */
+static void flush_released(PostcopyPush *p, QEMUFile *f)
+{
+    if (qemu_fflush(f)) {
+        postcopy_release_noted(p->release);
+    }
+}
+
+/* A run of claimed pages of the background. */
+static bool push_run(PostcopyPush *p, QEMUFile *f, DirtyBlock *db, uint64_t first, uint64_t n,
+                     GError **errp)
+{
+    if (!send_run(p, f, db, first, n, errp)) {
+        return false;
+    }
+    if (releases(p) && postcopy_release_note(p->release, db, first, n)) {
+        flush_released(p, f);
+    }
+    return true;
+}
+
 /* Claimed pages somebody waits for, at once, each on its own merits. */
 static bool send_urgent(PostcopyPush *p, RamSink *sink, QEMUFile *f, DirtyBlock *db, uint64_t first,
                         uint64_t n, GError **errp)
@@ -268,7 +309,13 @@ static bool send_urgent(PostcopyPush *p, RamSink *sink, QEMUFile *f, DirtyBlock 
     }
     qemu_fflush(f);
     count(p, qemu_file_transferred(f) - before);
-    return qemu_file_check(f, errp);
+    if (!qemu_file_check(f, errp)) {
+        return false;
+    }
+    if (releases(p)) {
+        postcopy_release_now(p->release, db, first, n);
+    }
+    return true;
 }
 
 static void set_hint(PostcopyPush *p, const DirtyBlock *db, uint64_t page)
@@ -332,7 +379,7 @@ static bool send_next(PostcopyPush *p, QEMUFile *f, bool *sent, GError **errp)
         uint64_t page = ROUND_DOWN(p->at.page, host_pages(db));
 
         p->at.page = page + host_pages(db);
-        ok = !claim_host_page(p, db, page) || send_run(p, f, db, page, host_pages(db), errp);
+        ok = !claim_host_page(p, db, page) || push_run(p, f, db, page, host_pages(db), errp);
     } else {
         word = BIT_WORD(p->at.page);
         base = word * BITS_PER_LONG;
@@ -343,7 +390,7 @@ static bool send_next(PostcopyPush *p, QEMUFile *f, bool *sent, GError **errp)
             unsigned long rest = ~(ours >> first);
             unsigned n = rest ? (unsigned)__builtin_ctzl(rest) : BITS_PER_LONG;
 
-            ok = send_run(p, f, db, base + first, n, errp);
+            ok = push_run(p, f, db, base + first, n, errp);
             ours &= n == BITS_PER_LONG ? 0 : ~(((1UL << n) - 1) << first);
         }
     }
@@ -397,6 +444,9 @@ IterateResult postcopy_push_section(PostcopyPush *p, QEMUFile *f, bool all, GErr
     }
     qemu_put_be64(f, RAM_FLAG_EOS);
     count(p, RAM_WORD_BYTES);
+    if (releases(p)) {
+        flush_released(p, f);
+    }
     if (!qemu_file_check(f, errp)) {
         return ITERATE_ERROR;
     }
@@ -408,7 +458,7 @@ IterateResult postcopy_push_section(PostcopyPush *p, QEMUFile *f, bool all, GErr
 void postcopy_push_set_urgent_file(PostcopyPush *p, QEMUFile *f, bool again)
 {
     p->urgent_file = f;
-    p->again = again;
+    p->again = again && !p->release;
     p->urgent_over = false;
 }
 

@@ -31,6 +31,10 @@ typedef struct PostcopyPush PostcopyPush;
 PostcopyPush *postcopy_push_new(DirtyMap *dirty, RamZero *zero, MigrationCounters *counters,
                                 void (*wake)(void *opaque), void *opaque);
 void postcopy_push_free(PostcopyPush *p);
+/* Pages shall be given back as soon as they were sent. Before anything else; migration thread. */
+void postcopy_push_plan_release(PostcopyPush *p);
+/* The guest runs at the destination: do so from now on, if that was planned. Migration thread. */
+void postcopy_push_begin_release(PostcopyPush *p);
 /* Commands discard for all that is left. Migration thread. */
 void postcopy_push_discards(PostcopyPush *p, QEMUFile *f);
 /* Pages not claimed yet. Any thread. */
@@ -45,8 +49,8 @@ IterateResult postcopy_push_section(PostcopyPush *p, QEMUFile *f, bool all, GErr
 
 /*
  * Requests go out on @f (NULL: on the main channel). @again: also pages that the background has
- * sent already, but which are still queued behind others on the main channel. No request is being
- * served.
+ * sent already, but which are still queued behind others on the main channel (not together with
+ * release). No request is being served.
  */
 void postcopy_push_set_urgent_file(PostcopyPush *p, QEMUFile *f, bool again);
 /* Everything is sent: say so on the urgent channel, if there is one. Migration thread. */

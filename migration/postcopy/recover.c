@@ -255,6 +255,11 @@ bool postcopy_source_resume(MigrationState *s, const MigrationTransport *t, GErr
 {
     GError *err = NULL;
 
+    if (s && outgoing_status(s) == MIGRATION_STATUS_POSTCOPY_PAUSED &&
+        options_cap(&s->m->options, MIGRATION_CAPABILITY_RELEASE_RAM)) {
+        error_setg(errp, "Postcopy recovery cannot work when release-ram capability is set");
+        return false;
+    }
     if (!s || !outgoing_set_status(s, MIGRATION_STATUS_POSTCOPY_PAUSED,
                                    MIGRATION_STATUS_POSTCOPY_RECOVER_SETUP)) {
         error_setg(errp, "Cannot resume if there is no paused migration");

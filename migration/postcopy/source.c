@@ -214,6 +214,7 @@ static bool switch_over(MigrationState *s, GError **errp)
     switchover_commit(s);
     outgoing_set_status(s, MIGRATION_STATUS_POSTCOPY_DEVICE, MIGRATION_STATUS_POSTCOPY_ACTIVE);
     outgoing_ping(s, 4);
+    postcopy_push_begin_release(s->postcopy.push);
     return true;
 }
 

@@ -25,6 +25,7 @@ typedef struct {
     unsigned decompress_threads;
     bool xbzrle;
     bool postcopy; /* postcopy-ram */
+    bool release;  /* release-ram */
 } RamOptions;
 
 /* Options that may change at any time; asked once per section. */

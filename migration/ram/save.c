@@ -303,6 +303,9 @@ PostcopyPush *ram_save_start_postcopy(RamState *rs, void (*wake)(void *opaque), 
     }
     ram_sync_pass(rs);
     s->push = postcopy_push_new(&s->dirty, &s->zero, s->counters, wake, opaque);
+    if (s->options.release) {
+        postcopy_push_plan_release(s->push);
+    }
     return s->push;
 }
 

@@ -40,9 +40,10 @@ def start(src: VM, uri: str, slow: int = SLOW) -> None:
     src.cmd("migrate-start-postcopy")
 
 
-def moved(make_vm) -> tuple[VM, VM, Relay]:
-    """The guest runs at the destination, most of its memory is still at the source."""
+def moved(make_vm, **caps: bool) -> tuple[VM, VM, Relay]:
+    """The guest runs at the destination, most of its memory is still at the source. @caps: of that."""
     src, dst = source(make_vm), target(make_vm)
+    src.caps(**caps)
     line = Relay(port_of(dst))
     start(src, line.uri)
     src.wait_migration("postcopy-active")
@@ -270,3 +271,32 @@ def test_wrong_destination(make_vm, answer):
         peer.close()
     recover(src, dst)
     ends_well(src, dst)
+
+
+# ---- release-ram ----
+
+def rss_kib(vm: VM) -> int:
+    with open(f"/proc/{vm.process.pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+
+
+@pytest.mark.parametrize("preempt", [False, True], ids=["plain", "preempt"])
+def test_release(make_vm, preempt):
+    """The source gives memory back page by page, and the guest at the destination misses none of it."""
+    src, dst = source(make_vm), target(make_vm, postcopy_preempt=preempt)
+    src.caps(release_ram=True, postcopy_preempt=preempt)
+    before = rss_kib(src)
+    start(src, listen_address(dst))
+    src.wait_migration("postcopy-active")
+    dst.wait_status("running")
+    ends_well(src, dst)
+    assert rss_kib(src) < before - 15 * 1024
+
+
+def test_release_cannot_recover(make_vm):
+    src, dst, line = moved(make_vm, release_ram=True)
+    line.close()
+    for vm in (src, dst):
+        vm.wait_migration("postcopy-paused")
+    refused(src, "migrate", "Postcopy recovery cannot work when release-ram capability is set", uri="tcp:127.0.0.1:1",
+            resume=True)
