@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Callable
 
 import pytest
 
 from relay import Relay
+from tlstest import Sides, use_tls
 from vmtest import QMPError, VM, guest_check, guest_full_pass, listen_address, pattern_args
 
 PAIRS = [("godwit", "godwit"), ("stock", "godwit"), ("godwit", "stock")]
@@ -19,13 +21,14 @@ LONG = bool(os.environ.get("GODWIT_TEST_LONG"))
 
 
 def pair_up(make_vm, kinds: tuple[str, str], listen: str = "tcp:127.0.0.1:0", args=(),
-            **caps: bool) -> tuple[VM, VM]:
-    """A source whose guest has filled its memory, and a listening destination."""
+            prepare: Callable[[VM, VM], None] = lambda src, dst: None, **caps: bool) -> tuple[VM, VM]:
+    """A source whose guest has filled its memory, and a listening destination. @prepare: both, before it listens."""
     src = make_vm(kinds[0], *pattern_args(**(CALM if kinds[0] == "stock" else GUEST)), *args)
     src.serial.wait("ready")
     dst = make_vm(kinds[1], *pattern_args(**GUEST), *args, "-incoming", "defer")
     for vm in (src, dst):
         vm.caps(postcopy_ram=True, events=True, **caps)
+    prepare(src, dst)
     dst.cmd("migrate-incoming", uri=listen)
     return src, dst
 
@@ -240,3 +243,37 @@ def test_many_cuts(make_vm, preempt):
         finish(src, dst)
         src.close()
         dst.close()
+
+# ---- encrypted ----
+
+@pytest.fixture(scope="module")
+def sides(tmp_path_factory) -> Sides:
+    return Sides(tmp_path_factory.mktemp("tls"))
+
+
+def encrypt(sides: Sides, src: VM, dst: VM) -> None:
+    use_tls(src, "tls-creds-x509", endpoint="client", dir=sides.client)
+    use_tls(dst, "tls-creds-x509", endpoint="server", dir=sides.server)
+
+
+@pytest.mark.parametrize("preempt", [False, True], ids=["plain", "preempt"])
+@pytest.mark.parametrize("kinds", PAIRS, ids="-to-".join)
+def test_tls(make_vm, sides, kinds, preempt):
+    """Requests and pages on every channel in TLS; the line breaks once and is mended."""
+    src, dst = pair_up(make_vm, kinds, postcopy_preempt=preempt, prepare=lambda s, d: encrypt(sides, s, d))
+    line = Relay(port_of(dst))
+    switch(src, dst, line.uri, slow=1_000_000)
+    wait_requests(src, 3)
+    line.cut()
+    mend(src, dst)
+    src.wait_migration("postcopy-active", "completed")
+    finish(src, dst)
+
+
+@pytest.mark.parametrize("kinds", PAIRS[:2], ids="-to-".join)
+def test_tls_multifd(make_vm, sides, kinds):
+    """Four sessions: main, two for precopy, one for what is asked for."""
+    src, dst = pair_up(make_vm, kinds, postcopy_preempt=True, multifd=True, prepare=lambda s, d: encrypt(sides, s, d))
+    switch(src, dst, listen_address(dst), slow=1_000_000)
+    wait_requests(src, 3)
+    assert finish(src, dst)["ram"]["multifd-bytes"] > 1 << 18
