@@ -109,6 +109,16 @@ static bool source_commits(MigrationIncomingState *mis, GError **errp)
     return mis->committed;
 }
 
+/* What a Godwit may rely on here. */
+static uint32_t our_features(const MigrationIncomingState *mis)
+{
+    bool adaptive = options_param(&mis->m->options, PARAM_MULTIFD_COMPRESSION) ==
+                    MULTI_FD_COMPRESSION_X_ADAPTIVE;
+
+    return PEER_FAILURE_TEXT | PEER_COMMIT | PEER_ZERO_RUN | PEER_PAGE_TWICE |
+           (adaptive ? PEER_ADAPTIVE : 0);
+}
+
 static bool source_pings(void *opaque, uint32_t cookie, GError **errp)
 {
     MigrationIncomingState *mis = opaque;
@@ -123,7 +133,7 @@ static bool source_pings(void *opaque, uint32_t cookie, GError **errp)
     if (cookie == STREAM_COMMIT) {
         return source_commits(mis, errp);
     }
-    return return_path_pong(mis->return_path, cookie, errp);
+    return return_path_pong(mis->return_path, cookie, our_features(mis), errp);
 }
 
 static bool source_awaits_answer(void *opaque)

@@ -273,14 +273,13 @@ bool return_path_resume_ack(ReturnPathWriter *w, GError **errp)
     return send_message(w, &(ReturnPathMessage){.type = RP_RESUME_ACK, .value = 1}, errp);
 }
 
-bool return_path_pong(ReturnPathWriter *w, uint32_t cookie, GError **errp)
+bool return_path_pong(ReturnPathWriter *w, uint32_t cookie, uint32_t features, GError **errp)
 {
     ReturnPathMessage msg = {.type = RP_PONG, .value = cookie};
 
     if (cookie == STREAM_HELLO) {
         w->peer_is_godwit = true;
-        msg.value =
-            STREAM_HELLO_ANSWER | PEER_FAILURE_TEXT | PEER_COMMIT | PEER_ZERO_RUN | PEER_PAGE_TWICE;
+        msg.value = STREAM_HELLO_ANSWER | features;
     }
     return send_message(w, &msg, errp);
 }

@@ -56,8 +56,8 @@ void return_path_writer_detach(ReturnPathWriter *w);
 /* Go on on @ioc. Page requests stay shut until return_path_writer_open_requests(). */
 void return_path_writer_attach(ReturnPathWriter *w, QIOChannel *ioc);
 void return_path_writer_open_requests(ReturnPathWriter *w);
-/* PONG; a Godwit's hello is answered with our features. */
-bool return_path_pong(ReturnPathWriter *w, uint32_t cookie, GError **errp);
+/* PONG; a Godwit's hello is answered with @features (PeerFeatures). */
+bool return_path_pong(ReturnPathWriter *w, uint32_t cookie, uint32_t features, GError **errp);
 /* "All is loaded: say that I may have the guest." */
 bool return_path_loaded(ReturnPathWriter *w, GError **errp);
 /* Pages somebody waits for: @length bytes at @offset of a block. */

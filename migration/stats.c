@@ -42,6 +42,14 @@ static void begin_window(MigrationState *s, int64_t now)
     qemu_file_rate_reset(s->file);
 }
 
+void stats_set_rate_limit(MigrationState *s, uint64_t bandwidth)
+{
+    qemu_file_set_rate_limit(s->file, bandwidth ? MAX(bandwidth / 10, 1) : 0);
+    if (s->multifd) {
+        multifd_send_set_limit(s->multifd, bandwidth);
+    }
+}
+
 static void apply_rate_limit(MigrationState *s)
 {
     uint64_t bandwidth =
@@ -51,7 +59,7 @@ static void apply_rate_limit(MigrationState *s)
     if (s->background) {
         bandwidth = 0; /* what the guest waits for shall not be slow */
     }
-    qemu_file_set_rate_limit(s->file, bandwidth ? MAX(bandwidth / 10, 1) : 0);
+    stats_set_rate_limit(s, bandwidth);
 }
 
 void stats_start(MigrationState *s)

@@ -83,6 +83,8 @@ typedef struct {
 
 #define RATE_WINDOW_US 100000
 
+/* What may be sent per second, 0: any. */
+void stats_set_rate_limit(MigrationState *s, uint64_t bandwidth);
 /* Begin the first window. */
 void stats_start(MigrationState *s);
 /* Call every loop turn: when the window is over, take its figures and begin the next. */

@@ -232,7 +232,7 @@ bool switchover_send_rest(MigrationState *s, VMDescWriter *desc, GError **errp)
     SaveContext c = migration_save_context(s->m, s->file);
     int64_t since = g_get_monotonic_time();
 
-    qemu_file_set_rate_limit(s->file, 0);
+    stats_set_rate_limit(s, 0);
     if (!savevm_complete_live(&c, errp)) {
         return false;
     }

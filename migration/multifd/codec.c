@@ -9,6 +9,8 @@ const MultifdCodec *multifd_codec(MultiFDCompression method)
         return &multifd_codec_zlib;
     case MULTI_FD_COMPRESSION_ZSTD:
         return &multifd_codec_zstd;
+    case MULTI_FD_COMPRESSION_X_ADAPTIVE:
+        return &multifd_codec_adaptive;
     default:
         return NULL;
     }

@@ -4,7 +4,8 @@
  * by its thread alone.
  *
  * zlib and zstd are one continuous stream per channel for the whole migration; each packet ends
- * with a flush (spec 30 section 8).
+ * with a flush (spec 30 section 8). x-adaptive, between Godwits, is either plain bytes or one frame
+ * of zstd per packet.
  */
 #ifndef GODWIT_MIGRATION_MULTIFD_CODEC_H
 #define GODWIT_MIGRATION_MULTIFD_CODEC_H
@@ -26,16 +27,22 @@ typedef struct MultifdDecoder MultifdDecoder;
 
 /* All that is known of a method. */
 typedef struct {
-    uint32_t flag; /* in the header of packets with pages */
+    uint32_t flag; /* in the header of packets with coded pages */
+    bool mixed;    /* packets may also have plain pages, and no flag */
     MultifdEncoder *(*encoder)(const MultifdCodecOptions *o, GError **errp);
     MultifdDecoder *(*decoder)(GError **errp);
 } MultifdCodec;
 
 struct MultifdEncoder {
     /* Code a packet's bytes @in, which others may be changing, to at most MULTIFD_CODED_MAX bytes
-     * at @out. */
+     * at @out. *len 0 (mixed codecs only): better send them as they are. */
     bool (*encode)(MultifdEncoder *e, const struct iovec *in, unsigned n, uint8_t *out,
                    uint32_t *len, GError **errp);
+    /* The last packets, @pages bytes of pages and @bytes in all, were written in @us; @limit: bytes
+     * per second that this channel may send, 0: any. NULL: no interest. */
+    void (*sent)(MultifdEncoder *e, uint64_t pages, uint64_t bytes, uint64_t us, uint64_t limit);
+    /* What was done, for the flight recorder; NULL: nothing to tell. The thread has ended. */
+    char *(*describe)(const MultifdEncoder *e);
     void (*free)(MultifdEncoder *e);
 };
 
@@ -49,6 +56,9 @@ struct MultifdDecoder {
 /* NULL: plain bytes, no coder. */
 const MultifdCodec *multifd_codec(MultiFDCompression method);
 
-extern const MultifdCodec multifd_codec_zlib, multifd_codec_zstd;
+extern const MultifdCodec multifd_codec_zlib, multifd_codec_zstd, multifd_codec_adaptive;
+
+/* Frames of zstd one after the other, wherever they begin and end. */
+MultifdDecoder *multifd_zstd_decoder(GError **errp);
 
 #endif

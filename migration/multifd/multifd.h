@@ -60,7 +60,10 @@ bool multifd_send_check(MultifdSend *s, GError **errp);
 /* Bytes the channels took that the destination is not known to have read (io_channel_backlog()). */
 uint64_t multifd_send_backlog(MultifdSend *s);
 unsigned multifd_send_channels(const MultifdSend *s);
-/* One line about channel @id for the flight recorder; the caller frees it. */
+/* What all channels together may send, 0: any; who fills them sees to it, codecs want to know. */
+void multifd_send_set_limit(MultifdSend *s, uint64_t bytes_per_second);
+/* One line about channel @id for the flight recorder; the caller frees it. The threads have ended.
+ */
 char *multifd_send_describe(MultifdSend *s, unsigned id);
 
 /* The sink in front of @s, which outlives it. */

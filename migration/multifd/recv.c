@@ -185,14 +185,14 @@ static bool check_codec(MultifdRecvChannel *c, GError **errp)
     uint32_t expected = c->r->codec ? c->r->codec->flag : 0;
     uint32_t flags = c->packet.flags & MULTIFD_CODEC_MASK;
 
-    if (flags != expected) {
+    if (flags != expected && !(flags == 0 && c->r->codec->mixed)) {
         error_setg(errp,
                    "multifd %u: flags received %x flags expected %x: is 'multifd-compression' the "
                    "same on both sides?",
                    c->id, flags, expected);
         return false;
     }
-    if (c->decoder && c->packet.payload > MULTIFD_PAYLOAD_MAX) {
+    if (flags && c->packet.payload > MULTIFD_PAYLOAD_MAX) {
         error_setg(errp, "multifd: %u bytes of compressed pages, but no packet has more than %u",
                    c->packet.payload, (unsigned)MULTIFD_PAYLOAD_MAX);
         return false;
@@ -266,8 +266,9 @@ static bool place_packet(MultifdRecvChannel *c, GError **errp)
         !place_zero_runs(c, errp)) {
         return false;
     }
-    if (pages && !(c->decoder ? read_coded(c, errp)
-                              : target_pages(c, c->iov, errp) && read_payload(c, p->runs, errp))) {
+    if (pages && !(p->flags & MULTIFD_CODEC_MASK
+                       ? read_coded(c, errp)
+                       : target_pages(c, c->iov, errp) && read_payload(c, p->runs, errp))) {
         return false;
     }
     stat_set(&c->pages, c->pages + pages);

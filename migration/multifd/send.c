@@ -160,16 +160,21 @@ static bool put_payload(MultifdSendChannel *c, MultifdSlot *slot, unsigned index
 {
     MultifdPacket *p = &slot->packet;
     unsigned n = put_runs(*iov, slot->block, p);
+    uint8_t *out = c->batch->coded + index * MULTIFD_CODED_MAX;
 
-    if (c->encoder && n) {
-        uint8_t *out = c->batch->coded + index * MULTIFD_CODED_MAX;
-
+    p->payload = 0;
+    if (n && p->flags & MULTIFD_CODEC_MASK) {
         if (!c->encoder->encode(c->encoder, *iov, n, out, &p->payload, errp)) {
             return false;
         }
-        **iov = (struct iovec){out, p->payload};
-        n = 1;
-    } else {
+        if (p->payload) {
+            **iov = (struct iovec){out, p->payload};
+            n = 1;
+        } else {
+            p->flags &= ~MULTIFD_CODEC_MASK;
+        }
+    }
+    if (!p->payload) {
         p->payload = p->pages * MULTIFD_PAGE_SIZE;
     }
     *iov += n;
@@ -230,6 +235,7 @@ static bool send_slots(MultifdSendChannel *c, unsigned first, unsigned n, GError
     MultifdBatch *b = c->batch;
     struct iovec *iov = b->iov;
     uint64_t bytes = 0, pages = 0;
+    int64_t begin;
 
     for (unsigned i = 0; i < n; i++) {
         MultifdSlot *slot = &c->queue->slots[(first + i) % MULTIFD_QUEUE_SLOTS];
@@ -242,8 +248,14 @@ static bool send_slots(MultifdSendChannel *c, unsigned first, unsigned n, GError
         bytes += MULTIFD_HEADER_SIZE + slot->packet.payload;
         pages += slot->packet.pages;
     }
+    begin = g_get_monotonic_time();
     if (!write_batch(c, first, n, iov - b->iov, errp)) {
         return false;
+    }
+    if (pages && c->encoder && c->encoder->sent) {
+        c->encoder->sent(c->encoder, pages << MULTIFD_PAGE_BITS, bytes,
+                         g_get_monotonic_time() - begin,
+                         __atomic_load_n(&c->s->limit, __ATOMIC_RELAXED));
     }
     count(c, bytes, n, pages);
     return true;
@@ -392,11 +404,23 @@ unsigned multifd_send_channels(const MultifdSend *s)
     return s->n;
 }
 
+void multifd_send_set_limit(MultifdSend *s, uint64_t bytes_per_second)
+{
+    /* Less than one each is not none. */
+    uint64_t each = bytes_per_second ? MAX(bytes_per_second / s->n, 1) : 0;
+
+    __atomic_store_n(&s->limit, each, __ATOMIC_RELAXED);
+}
+
 char *multifd_send_describe(MultifdSend *s, unsigned id)
 {
     const MultifdSendChannel *c = &s->channels[id];
 
-    return g_strdup_printf(
-        "multifd channel %u (%s): %" PRIu64 " bytes, %" PRIu64 " packets, %" PRIu64 " pages", id,
-        io_channel_name(c->ioc), stat_get(&c->bytes), stat_get(&c->packets), stat_get(&c->pages));
+    g_autofree char *coding =
+        c->encoder && c->encoder->describe ? c->encoder->describe(c->encoder) : NULL;
+
+    return g_strdup_printf("multifd channel %u (%s): %" PRIu64 " bytes, %" PRIu64
+                           " packets, %" PRIu64 " pages%s%s",
+                           id, io_channel_name(c->ioc), stat_get(&c->bytes), stat_get(&c->packets),
+                           stat_get(&c->pages), coding ? "; " : "", coding ? coding : "");
 }

@@ -25,6 +25,8 @@ struct MultifdSend {
     bool cut;          /* atomic: channels are shut down, nothing works any more */
     bool writer_waits; /* atomic */
 
+    uint64_t limit; /* atomic: bytes per second that each channel may send, 0: any */
+
     GMutex lock; /* protects error; sleeping of the writer */
     GCond space; /* slots were given back while the writer waits */
     GError *error;

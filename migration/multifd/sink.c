@@ -91,6 +91,14 @@ static bool wait_until(MultifdSink *k, QEMUFile *f, MultifdReadyFn *ready, unsig
     return multifd_send_wait(k->s, ready, id, errp);
 }
 
+/* Pages may be coded; a codec that mixes is ours alone. */
+static uint32_t codec_flag(const MultifdSink *k)
+{
+    const MultifdCodec *codec = k->s->codec;
+
+    return codec && (!codec->mixed || k->base.peer & PEER_ADAPTIVE) ? codec->flag : 0;
+}
+
 static bool open_packet(MultifdSink *k, QEMUFile *f, RAMBlock *block, uint64_t first, GError **errp)
 {
     bool stay = block == k->chunk_block && first / CHUNK_PAGES == k->chunk;
@@ -101,7 +109,7 @@ static bool open_packet(MultifdSink *k, QEMUFile *f, RAMBlock *block, uint64_t f
         }
         k->at = freest_channel(k);
     }
-    begin_packet(k, block, k->s->codec ? k->s->codec->flag : 0);
+    begin_packet(k, block, codec_flag(k));
     return true;
 }
 

@@ -68,7 +68,7 @@ static MultifdEncoder *zlib_encoder(const MultifdCodecOptions *o, GError **errp)
         g_free(e);
         return NULL;
     }
-    e->base = (MultifdEncoder){zlib_encode, zlib_encoder_free};
+    e->base = (MultifdEncoder){.encode = zlib_encode, .free = zlib_encoder_free};
     return &e->base;
 }
 
@@ -155,4 +155,8 @@ static MultifdDecoder *zlib_decoder(GError **errp)
     return &d->base;
 }
 
-const MultifdCodec multifd_codec_zlib = {MULTIFD_FLAG_ZLIB, zlib_encoder, zlib_decoder};
+const MultifdCodec multifd_codec_zlib = {
+    .flag = MULTIFD_FLAG_ZLIB,
+    .encoder = zlib_encoder,
+    .decoder = zlib_decoder,
+};

@@ -47,7 +47,7 @@ static MultifdEncoder *zstd_encoder(const MultifdCodecOptions *o, GError **errp)
     ZstdEncoder *e = g_new0(ZstdEncoder, 1);
     size_t ret;
 
-    e->base = (MultifdEncoder){zstd_encode, zstd_encoder_free};
+    e->base = (MultifdEncoder){.encode = zstd_encode, .free = zstd_encoder_free};
     e->z = ZSTD_createCStream();
     ret = e->z ? ZSTD_CCtx_setParameter(e->z, ZSTD_c_compressionLevel, o->zstd_level) : 0;
     if (!e->z || ZSTD_isError(ret)) {
@@ -130,7 +130,7 @@ static void zstd_decoder_free(MultifdDecoder *base)
     g_free(d);
 }
 
-static MultifdDecoder *zstd_decoder(GError **errp)
+MultifdDecoder *multifd_zstd_decoder(GError **errp)
 {
     ZstdDecoder *d = g_new0(ZstdDecoder, 1);
 
@@ -144,4 +144,8 @@ static MultifdDecoder *zstd_decoder(GError **errp)
     return &d->base;
 }
 
-const MultifdCodec multifd_codec_zstd = {MULTIFD_FLAG_ZSTD, zstd_encoder, zstd_decoder};
+const MultifdCodec multifd_codec_zstd = {
+    .flag = MULTIFD_FLAG_ZSTD,
+    .encoder = zstd_encoder,
+    .decoder = multifd_zstd_decoder,
+};

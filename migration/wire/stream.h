@@ -148,6 +148,7 @@ typedef enum {
     PEER_COMMIT = 1 << 1,       /* understands STREAM_WAIT_FOR_COMMIT */
     PEER_ZERO_RUN = 1 << 2,     /* understands RAM_FLAG_ZERO_RUN */
     PEER_PAGE_TWICE = 1 << 3,   /* in postcopy a page may come on the main and the urgent channel */
+    PEER_ADAPTIVE = 1 << 4,     /* takes plain and zstd packets on its multifd channels */
 } PeerFeatures;
 
 #endif

@@ -2,6 +2,8 @@
 """Memory over several channels, while the guest writes flat out, between Godwit and stock QEMU 7.2."""
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from vmtest import VM, guest_check, guest_full_pass, hand_over, listen_address, pattern_args
@@ -65,6 +67,53 @@ def test_return_path_over_unix(make_vm, tmp_path, pair):
                          ids=["per-pass", "zero-in-packets", "as-9.0"])
 def test_layouts_of_later_releases(make_vm, options, method):
     move(*pair_of(make_vm, ("godwit", "godwit"), options, multifd_compression=method))
+
+
+ADAPTIVE = {"godwit": "x-adaptive", "stock": "zstd"}
+
+
+def coded_packets(src: VM) -> list[int]:
+    """By x-adaptive: at each level of zstd, all channels together."""
+    lines = [r["text"] for r in src.cmd("x-query-migration-record") if "packets plain" in r.get("text", "")]
+    assert lines
+    return [int(n) for line in lines for n in re.findall(r"zstd -?\d+: (\d+)", line)]
+
+
+def test_adaptive_on_a_slow_line(make_vm, tmp_path):
+    """A limit is as good as one. Text in memory travels compressed; what the guest itself writes does not compress, and is not tried in vain."""
+    text = tmp_path / "text"
+    text.write_text("".join(f"line {i} of a text that says little\n" for i in range(400_000)))
+    args = [*pattern_args(mode="pattern", ws="8M", rate="1M", report=0), "-initrd", str(text)]
+    src, dst = make_vm("godwit", *args), make_vm("godwit", *args, "-incoming", "defer")
+    for vm in (src, dst):
+        vm.caps(multifd=True, return_path=True)
+        vm.cmd("migrate-set-parameters", multifd_compression="x-adaptive", max_bandwidth=16 << 20, downtime_limit=2000)
+    dst.cmd("migrate-incoming", uri="tcp:127.0.0.1:0")
+    src.serial.wait("ready")
+    guest_check(src)
+    src.cmd("migrate", uri=listen_address(dst))
+    ram = src.wait_migration("completed")["ram"]
+    dst.wait_status("running")
+    guest_full_pass(dst)
+    assert sum(coded_packets(src)) > 0
+    assert ram["multifd-bytes"] < 4096 * ram["normal"] - (8 << 20)
+
+
+@pytest.mark.parametrize("there, here", [("stock", "godwit"), ("godwit", "stock"), ("godwit", "godwit")],
+                         ids="-to-".join)
+def test_adaptive_with_others(make_vm, there, here):
+    """A destination takes whatever zstd or plain a source sends; a source whose destination did not ask for it sends plain."""
+    src, dst = pair_of(make_vm, (there, here), caps=("return_path",),
+                       guest={"ws": "4M", "rate": "4M", "mode": "idle" if there == "stock" else "pattern"})
+    src.cmd("migrate-set-parameters", multifd_compression=ADAPTIVE[there])
+    if there == "stock":
+        dst = make_vm(here, *pattern_args(**{**GUEST, "ws": "4M", "rate": "4M", "mode": "idle"}), "-incoming", "defer")
+        dst.caps(multifd=True, return_path=True)
+        dst.cmd("migrate-set-parameters", multifd_compression="x-adaptive")
+        dst.cmd("migrate-incoming", uri="tcp:127.0.0.1:0")
+    move(src, dst)
+    if there == "godwit":
+        assert sum(coded_packets(src)) == 0
 
 
 def test_hops(make_vm):

@@ -452,6 +452,8 @@ int main(int argc, char **argv)
         {"zero-in-packets", 2, .zero = ZERO_PAGE_DETECTION_MULTIFD},
         {"per-pass", 2, .zero = ZERO_PAGE_DETECTION_LEGACY, .per_pass = true},
         {"as-9.0-zstd", 2, MULTI_FD_COMPRESSION_ZSTD, ZERO_PAGE_DETECTION_MULTIFD, true},
+        {"adaptive", 2, MULTI_FD_COMPRESSION_X_ADAPTIVE, .return_path = true},
+        {"adaptive-without-hello", 2, MULTI_FD_COMPRESSION_X_ADAPTIVE},
         {"zero-runs", 2, .zero = ZERO_PAGE_DETECTION_LEGACY, .return_path = true},
         {"zero-runs-per-pass", 2, .zero = ZERO_PAGE_DETECTION_MULTIFD, .per_pass = true,
          .return_path = true},
