@@ -66,7 +66,7 @@ static void set_source(ListeningSocket *ls, GSource *source, GSourceFunc fn)
     clear_source(ls);
     ls->source = source;
     g_source_set_callback(source, fn, ls, NULL);
-    g_source_attach(source, NULL);
+    g_source_attach(source, g_main_context_get_thread_default());
 }
 
 static gboolean resume_accepting(void *opaque)

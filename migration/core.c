@@ -24,6 +24,7 @@ Migration *migration_new(MigrationHost *host)
     Migration *m = g_new0(Migration, 1);
 
     m->host = host;
+    g_mutex_init(&m->line);
     m->savevm = savevm_list_new();
     m->blockers = g_ptr_array_new_with_free_func(blocker_free);
     m->source_record = recorder_new(MIGRATION_SIDE_SOURCE);
@@ -62,6 +63,7 @@ void migration_free(Migration *m)
         migration_options_clear(&m->options);
         recorder_free(m->source_record);
         recorder_free(m->destination_record);
+        g_mutex_clear(&m->line);
         g_free(m);
     }
 }

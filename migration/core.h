@@ -30,8 +30,11 @@ struct Migration {
     const char *dirty_log_user; /* of DIRTY_CLIENT_RATE (dirty-rate.h); NULL: free */
     MigrationCounters counters;
     Recorder *source_record, *destination_record;
+    /* Main thread; changes hold @line, for commands out of band. The same goes for the files inside
+     * of both. */
     MigrationState *outgoing;         /* the current one, or the last; NULL: never */
     MigrationIncomingState *incoming; /* NULL: -incoming was not given */
+    GMutex line;                      /* never held while anything is waited for */
     LazyRestore *lazy;                /* memory is still being read; else NULL. Big lock */
 };
 

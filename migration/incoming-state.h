@@ -18,7 +18,6 @@ struct MigrationIncomingState {
     MigrationTransport *transport; /* from listening on */
     TransportListener *listener;
     IncomingChannels *channels; /* while listening */
-    GPtrArray *addresses;       /* of SocketAddress, while listening */
     bool exit_on_error;
     GThread *thread;
     GSource *finish; /* the scheduled end */
@@ -39,8 +38,9 @@ struct MigrationIncomingState {
     GMutex lock; /* protects the block below */
     GCond wake;  /* something there has changed */
     GError *error;
-    bool exiting;  /* the process ends: a load cut short is no news */
-    bool recovers; /* paused, and there is a new channel in file */
+    GPtrArray *addresses; /* of SocketAddress, while listening */
+    bool exiting;         /* the process ends: a load cut short is no news */
+    bool recovers;        /* paused, and there is a new channel in file */
 };
 
 /* ---- incoming.c ---- */
@@ -60,5 +60,8 @@ void incoming_start_guest(MigrationIncomingState *mis, RunState state);
 /* Accept connections of @acceptor on @t instead of whatever was accepted before. Main thread. */
 bool incoming_replace_listener(MigrationIncomingState *mis, const MigrationTransport *t,
                                const TransportAcceptor *acceptor, GError **errp);
+/* Connections are accepted on @t, at @addresses (takes them), now. Any thread. */
+void incoming_announce_listener(MigrationIncomingState *mis, GPtrArray *addresses,
+                                const MigrationTransport *t);
 
 #endif

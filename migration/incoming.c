@@ -299,11 +299,19 @@ static gpointer incoming_thread(gpointer opaque)
 
 /* ---- the end: one way out ---- */
 
+static void set_addresses(MigrationIncomingState *mis, GPtrArray *addresses)
+{
+    g_mutex_lock(&mis->lock);
+    g_clear_pointer(&mis->addresses, g_ptr_array_unref);
+    mis->addresses = addresses;
+    g_mutex_unlock(&mis->lock);
+}
+
 static void stop_listening(MigrationIncomingState *mis)
 {
     incoming_channels_free(g_steal_pointer(&mis->channels));
     transport_listener_free(g_steal_pointer(&mis->listener));
-    g_clear_pointer(&mis->addresses, g_ptr_array_unref);
+    set_addresses(mis, NULL);
 }
 
 static void end_multifd(MigrationIncomingState *mis)
@@ -322,6 +330,8 @@ static void end_multifd(MigrationIncomingState *mis)
 
 static void incoming_finish(MigrationIncomingState *mis)
 {
+    QEMUFile *file;
+
     if (mis->finished) {
         return;
     }
@@ -331,13 +341,17 @@ static void incoming_finish(MigrationIncomingState *mis)
     }
     g_source_destroy(mis->finish);
     stop_listening(mis);
+    postcopy_incoming_stop_listening(mis);
     end_multifd(mis);
     g_source_destroy(mis->cut);
     return_path_writer_free(g_steal_pointer(&mis->return_path));
     if (mis->error) {
         incoming_set_status(mis, MIGRATION_STATUS_FAILED);
     }
-    qemu_fclose(g_steal_pointer(&mis->file), NULL);
+    g_mutex_lock(&mis->m->line);
+    file = g_steal_pointer(&mis->file);
+    g_mutex_unlock(&mis->m->line);
+    qemu_fclose(file, NULL);
     loadvm_cleanup(mis->m);
     if (mis->error && !mis->exiting) {
         error_report("load of migration failed: %s", mis->error->message);
@@ -360,6 +374,7 @@ void incoming_shutdown(MigrationIncomingState *mis)
     g_cond_broadcast(&mis->wake);
     g_mutex_unlock(&mis->lock);
     stop_listening(mis);
+    postcopy_incoming_stop_listening(mis);
     if (mis->thread) {
         qemu_file_shutdown(mis->file);
         incoming_finish(mis);
@@ -555,7 +570,7 @@ bool incoming_listen(MigrationIncomingState *mis, const MigrationTransport *t, b
     mis->multifd = expect_multifd(mis);
     mis->exit_on_error = exit_on_error;
     mis->channels = expect_channels(mis);
-    mis->addresses = transport_listener_addresses(mis->listener);
+    set_addresses(mis, transport_listener_addresses(mis->listener));
     recorder_note(mis->m->destination_record, transport_name(t));
     incoming_set_status(mis, MIGRATION_STATUS_SETUP);
     return true;
@@ -569,11 +584,17 @@ bool incoming_replace_listener(MigrationIncomingState *mis, const MigrationTrans
     if (!mis->listener) {
         return false;
     }
-    mis->addresses = transport_listener_addresses(mis->listener);
+    incoming_announce_listener(mis, transport_listener_addresses(mis->listener), t);
+    return true;
+}
+
+void incoming_announce_listener(MigrationIncomingState *mis, GPtrArray *addresses,
+                                const MigrationTransport *t)
+{
+    set_addresses(mis, addresses);
     recorder_note(mis->m->destination_record, transport_name(t));
     /* Management waits for this one, although the status stays. */
     qapi_event_send_migration(&mis->host->events, MIGRATION_STATUS_SETUP);
-    return true;
 }
 
 const MigrationTransport *incoming_transport(const MigrationIncomingState *mis)
@@ -596,6 +617,7 @@ void incoming_fill_info(MigrationIncomingState *mis, MigrationInfo *info)
     info->has_status = true;
     info->status = status;
     postcopy_incoming_fill_info(mis, info);
+    g_mutex_lock(&mis->lock);
     if (mis->addresses) {
         info->socket_address = qapi_list_new_SocketAddress();
         for (unsigned i = 0; i < mis->addresses->len; i++) {
@@ -603,7 +625,6 @@ void incoming_fill_info(MigrationIncomingState *mis, MigrationInfo *info)
                             qapi_clone_SocketAddress(g_ptr_array_index(mis->addresses, i)));
         }
     }
-    g_mutex_lock(&mis->lock);
     if (mis->error || mis->postcopy.pause_reason) {
         info->error_desc = g_strdup((mis->error ?: mis->postcopy.pause_reason)->message);
     }
@@ -621,6 +642,7 @@ MigrationIncomingState *incoming_new(Migration *m)
     mis->cut = g_timeout_source_new(CUT_PATIENCE_MS);
     g_mutex_init(&mis->lock);
     g_cond_init(&mis->wake);
+    g_mutex_init(&mis->postcopy.recovering);
     return mis;
 }
 
@@ -636,6 +658,7 @@ void incoming_free(MigrationIncomingState *mis)
         blocktime_free(mis->postcopy.measured);
         g_cond_clear(&mis->wake);
         g_mutex_clear(&mis->lock);
+        g_mutex_clear(&mis->postcopy.recovering);
         g_free(mis);
     }
 }

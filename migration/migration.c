@@ -468,11 +468,22 @@ static void set_final_status(MigrationState *s)
     }
 }
 
+/* Out of reach of commands out of band; the caller closes it. */
+static QEMUFile *take_file(MigrationState *s, QEMUFile **file)
+{
+    QEMUFile *f;
+
+    g_mutex_lock(&s->m->line);
+    f = g_steal_pointer(file);
+    g_mutex_unlock(&s->m->line);
+    return f;
+}
+
 static void close_file(MigrationState *s)
 {
     GError *err = NULL;
 
-    if (!qemu_fclose(g_steal_pointer(&s->file), &err)) {
+    if (!qemu_fclose(take_file(s, &s->file), &err)) {
         if (s->snapshot && s->committed) {
             /* Nobody else has the state: what the file did not take is a failure. */
             s->committed = false;
@@ -498,7 +509,7 @@ void outgoing_finish(MigrationState *s)
         }
         close_file(s);
     }
-    qemu_fclose(g_steal_pointer(&s->postcopy.urgent), NULL);
+    qemu_fclose(take_file(s, &s->postcopy.urgent), NULL);
     savevm_cleanup(s->m->savevm);
     set_final_status(s);
 }
@@ -610,8 +621,10 @@ MigrationState *outgoing_new(Migration *m)
 {
     MigrationState *s = g_new0(MigrationState, 1);
 
+    g_mutex_lock(&m->line);
     outgoing_free(m->outgoing);
     m->outgoing = s;
+    g_mutex_unlock(&m->line);
     s->m = m;
     s->host = m->host;
     s->status = MIGRATION_STATUS_NONE;

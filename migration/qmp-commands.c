@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The commands of qapi/migration.json (spec 70 sections 9-12). Main thread, big lock. */
+/* The commands of qapi/migration.json (spec 70 sections 9-12). Main thread, big lock; migrate-pause
+ * and migrate-recover also out of band: the monitor's I/O thread, without. */
 #include "migration/incoming.h"
 #include "migration/postcopy/incoming.h"
 #include "migration/outgoing.h"
@@ -108,9 +109,13 @@ void qmp_migrate_start_postcopy(QmpCall *call, GError **errp)
 void qmp_migrate_pause(QmpCall *call, GError **errp)
 {
     Migration *m = call->opaque;
+    bool paused;
 
-    if (!(m->outgoing && postcopy_source_interrupt(m->outgoing)) &&
-        !(m->incoming && postcopy_incoming_interrupt(m->incoming))) {
+    g_mutex_lock(&m->line);
+    paused = (m->outgoing && postcopy_source_interrupt(m->outgoing)) ||
+             (m->incoming && postcopy_incoming_interrupt(m->incoming));
+    g_mutex_unlock(&m->line);
+    if (!paused) {
         error_setg(errp, "migrate-pause is currently only supported during postcopy-active or "
                          "postcopy-recover state");
     }

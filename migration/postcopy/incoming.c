@@ -509,16 +509,45 @@ void postcopy_incoming_fill_info(MigrationIncomingState *mis, MigrationInfo *inf
 /* Command recv-bitmap, a block name shorter than 256 bytes: how a recovery begins. */
 #define RECOVERY_MAGIC 0x08000a00U
 
-/* The incoming thread is parked: the line is ours to exchange. */
-static void recovery_channel(TransportListener *l, QIOChannel *ioc, uint32_t magic, void *opaque)
+/* Does the incoming thread wait for a channel that nobody brings yet? Then the caller does. */
+static bool may_exchange(MigrationIncomingState *mis, uint32_t magic)
 {
-    MigrationIncomingState *mis = opaque;
-
+    PostcopyIncoming *pi = postcopy_of(mis);
     bool waits;
 
     g_mutex_lock(&mis->lock);
-    waits = incoming_status(mis) == MIGRATION_STATUS_POSTCOPY_PAUSED && !mis->recovers;
+    waits = incoming_status(mis) == MIGRATION_STATUS_POSTCOPY_PAUSED && !mis->recovers &&
+            !pi->exchanging;
+    pi->exchanging |= waits && (!magic || magic == RECOVERY_MAGIC);
     g_mutex_unlock(&mis->lock);
+    return waits;
+}
+
+/* The incoming thread is parked. Main thread, or that of a RecoveryListener. */
+static void exchange_channel(MigrationIncomingState *mis, QIOChannel *ioc)
+{
+    QEMUFile *old = mis->file;
+
+    io_channel_set_blocking(ioc, true, NULL);
+    io_channel_set_delay(ioc, false);
+    g_mutex_lock(&mis->m->line);
+    mis->file = qemu_file_new_input(ioc);
+    g_mutex_unlock(&mis->m->line);
+    qemu_fclose(old, NULL);
+    g_object_unref(ioc);
+    g_mutex_lock(&mis->lock);
+    g_clear_error(&postcopy_of(mis)->pause_reason);
+    postcopy_of(mis)->exchanging = false;
+    mis->recovers = true;
+    g_cond_broadcast(&mis->wake);
+    g_mutex_unlock(&mis->lock);
+}
+
+static void recovery_channel(TransportListener *l, QIOChannel *ioc, uint32_t magic, void *opaque)
+{
+    MigrationIncomingState *mis = opaque;
+    bool waits = may_exchange(mis, magic);
+
     if (!waits && options_cap(&mis->m->options, MIGRATION_CAPABILITY_POSTCOPY_PREEMPT)) {
         postcopy_incoming_extra(mis, ioc, magic);
         return;
@@ -531,35 +560,56 @@ static void recovery_channel(TransportListener *l, QIOChannel *ioc, uint32_t mag
         transport_listener_reject(l, ioc, "Not a source that recovers from a broken postcopy");
         return;
     }
-    qemu_fclose(g_steal_pointer(&mis->file), NULL);
-    io_channel_set_blocking(ioc, true, NULL);
-    io_channel_set_delay(ioc, false);
-    mis->file = qemu_file_new_input(ioc);
-    g_object_unref(ioc);
-    g_mutex_lock(&mis->lock);
-    g_clear_error(&postcopy_of(mis)->pause_reason);
-    mis->recovers = true;
-    g_cond_broadcast(&mis->wake);
-    g_mutex_unlock(&mis->lock);
+    exchange_channel(mis, ioc);
+}
+
+/* @pi->recovering is held. */
+static bool listen_again(MigrationIncomingState *mis, const MigrationTransport *t, GError **errp)
+{
+    PostcopyIncoming *pi = postcopy_of(mis);
+    TransportAcceptor acceptor = {.accept = recovery_channel, .opaque = mis};
+
+    g_clear_pointer(&pi->recovery, recovery_listener_free); /* the address may be the same */
+    if (bql_locked()) {
+        return incoming_replace_listener(mis, t, &acceptor, errp);
+    }
+    pi->recovery = recovery_listener_new(t, mis->host, &acceptor, errp);
+    if (pi->recovery) {
+        incoming_announce_listener(mis, recovery_listener_addresses(pi->recovery), t);
+    }
+    return pi->recovery != NULL;
+}
+
+void postcopy_incoming_stop_listening(MigrationIncomingState *mis)
+{
+    PostcopyIncoming *pi = postcopy_of(mis);
+
+    g_mutex_lock(&pi->recovering);
+    g_clear_pointer(&pi->recovery, recovery_listener_free);
+    g_mutex_unlock(&pi->recovering);
 }
 
 bool postcopy_incoming_recover(MigrationIncomingState *mis, const MigrationTransport *t,
                                GError **errp)
 {
-    TransportAcceptor acceptor = {.accept = recovery_channel, .opaque = mis};
+    bool ok;
 
     if (!mis || incoming_status(mis) != MIGRATION_STATUS_POSTCOPY_PAUSED) {
         error_setg(errp, "Migrate recover can only be run when postcopy is paused.");
         return false;
     }
-    return incoming_replace_listener(mis, t, &acceptor, errp);
+    g_mutex_lock(&postcopy_of(mis)->recovering);
+    ok = listen_again(mis, t, errp);
+    g_mutex_unlock(&postcopy_of(mis)->recovering);
+    return ok;
 }
 
 bool postcopy_incoming_interrupt(MigrationIncomingState *mis)
 {
     MigrationStatus now = incoming_status(mis);
 
-    if (now != MIGRATION_STATUS_POSTCOPY_ACTIVE && now != MIGRATION_STATUS_POSTCOPY_RECOVER) {
+    if (!mis->file ||
+        (now != MIGRATION_STATUS_POSTCOPY_ACTIVE && now != MIGRATION_STATUS_POSTCOPY_RECOVER)) {
         return false;
     }
     qemu_file_shutdown(mis->file);

@@ -15,6 +15,7 @@
 
 #include "migration/loadvm.h"
 #include "migration/postcopy/preempt.h"
+#include "migration/postcopy/recovery-listener.h"
 #include "migration/transport/transport.h"
 
 typedef struct {
@@ -26,6 +27,10 @@ typedef struct {
     PreemptReceiver *urgent;     /* under MigrationIncomingState.lock */
     bool urgent_ended;           /* under it too: nothing more comes there */
     GError *pause_reason; /* under MigrationIncomingState.lock: what broke last, while paused */
+    bool exchanging;      /* likewise: a listener is about to set `recovers` */
+
+    GMutex recovering;          /* one migrate-recover at a time; protects @recovery */
+    RecoveryListener *recovery; /* of the last one out of band; else NULL */
 } PostcopyIncoming;
 
 /* A command of postcopy or a package; see LoadContext. @opaque: MigrationIncomingState. */
@@ -54,10 +59,13 @@ void postcopy_incoming_extra(MigrationIncomingState *mis, QIOChannel *ioc, uint3
 
 /* ---- commands; main thread, big lock ---- */
 
-/* migrate-recover: listen on @t for the source's second try. */
+/* migrate-recover: listen on @t for the source's second try. Also out of band: any thread, without
+ * the big lock. */
 bool postcopy_incoming_recover(MigrationIncomingState *mis, const MigrationTransport *t,
                                GError **errp);
-/* migrate-pause. False: there is nothing to pause. */
+/* Listen no more. */
+void postcopy_incoming_stop_listening(MigrationIncomingState *mis);
+/* migrate-pause. False: there is nothing to pause. Any thread, Migration.line held. */
 bool postcopy_incoming_interrupt(MigrationIncomingState *mis);
 
 #endif

@@ -188,17 +188,21 @@ bool postcopy_source_pause(MigrationState *s, GError *err)
 /* The migration thread is parked: the line is ours to exchange. */
 static void exchange_channel(MigrationState *s, QIOChannel *ioc, QEMUFile *urgent)
 {
+    QEMUFile *old = s->file, *old_urgent = s->postcopy.urgent;
+
     return_path_reader_join(g_steal_pointer(&s->return_path));
-    stat_add(&s->retired_bytes, qemu_file_transferred(s->file));
-    qemu_fclose(g_steal_pointer(&s->file), NULL);
-    if (s->postcopy.urgent) {
-        stat_add(&s->retired_bytes, qemu_file_transferred(s->postcopy.urgent));
-        qemu_fclose(s->postcopy.urgent, NULL);
-    }
-    s->postcopy.urgent = urgent;
     io_channel_set_blocking(ioc, true, NULL);
     io_channel_set_delay(ioc, false);
+    g_mutex_lock(&s->m->line);
     s->file = qemu_file_new_output(ioc);
+    s->postcopy.urgent = urgent;
+    g_mutex_unlock(&s->m->line);
+    stat_add(&s->retired_bytes, qemu_file_transferred(old));
+    qemu_fclose(old, NULL);
+    if (old_urgent) {
+        stat_add(&s->retired_bytes, qemu_file_transferred(old_urgent));
+        qemu_fclose(old_urgent, NULL);
+    }
     g_mutex_lock(&s->lock);
     g_clear_error(&s->error);
     g_clear_error(&s->peer_error);
@@ -282,7 +286,8 @@ bool postcopy_source_interrupt(MigrationState *s)
     MigrationStatus now = outgoing_status(s);
     GError *err = NULL;
 
-    if (now != MIGRATION_STATUS_POSTCOPY_ACTIVE && now != MIGRATION_STATUS_POSTCOPY_RECOVER) {
+    if (!s->file ||
+        (now != MIGRATION_STATUS_POSTCOPY_ACTIVE && now != MIGRATION_STATUS_POSTCOPY_RECOVER)) {
         return false;
     }
     error_setg(&err, "Postcopy migration is paused by the user");

@@ -70,7 +70,7 @@ void postcopy_source_pong(MigrationState *s, uint32_t cookie);
 bool postcopy_source_start(MigrationState *s, GError **errp);
 /* migrate resume=true: connect again. */
 bool postcopy_source_resume(MigrationState *s, const MigrationTransport *t, GError **errp);
-/* migrate-pause. False: there is nothing to pause. */
+/* migrate-pause. False: there is nothing to pause. Any thread, Migration.line held. */
 bool postcopy_source_interrupt(MigrationState *s);
 
 #endif

@@ -135,7 +135,7 @@ static void examine_later(Peer *p, unsigned ms)
     clear_source(&p->source);
     p->source = g_timeout_source_new(ms);
     g_source_set_callback(p->source, look_again, p, NULL);
-    g_source_attach(p->source, NULL);
+    g_source_attach(p->source, g_main_context_get_thread_default());
 }
 
 /* TLS, where we did not expect it. */
@@ -190,7 +190,7 @@ static void watch_peer(Peer *p)
     clear_source(&p->source);
     p->source = io_channel_create_watch(p->ioc, G_IO_IN);
     g_source_set_callback(p->source, (GSourceFunc)(void (*)(void))peer_ready, p, NULL);
-    g_source_attach(p->source, NULL);
+    g_source_attach(p->source, g_main_context_get_thread_default());
 }
 
 static void peer_shaken(QIOChannel *ioc, GError *err, void *opaque)

@@ -75,10 +75,9 @@ class QMP:
         line, self.buffer = self.buffer.split(b"\n", 1)
         return json.loads(line)
 
-    def cmd(self, name: str, fds: list[int] | None = None, **args: Any) -> Any:
-        """Execute; keyword arguments are the command's, '_' stands for '-'."""
-        request = {"execute": name,
-                   "arguments": {k.replace("_", "-"): v for k, v in args.items()}}
+    def cmd(self, name: str, fds: list[int] | None = None, verb: str = "execute", **args: Any) -> Any:
+        """Execute; keyword arguments are the command's, '_' stands for '-'. @verb: "exec-oob" for out of band."""
+        request = {verb: name, "arguments": {k.replace("_", "-"): v for k, v in args.items()}}
         data = json.dumps(request).encode() + b"\n"
         if fds:
             socket.send_fds(self.sock, [data], fds)

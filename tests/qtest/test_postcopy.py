@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 import time
 
 import pytest
 
 from relay import Relay
-from vmtest import QMPError, VM, guest_full_pass, listen_address, pattern_args
+from vmtest import QMP, QMPError, VM, guest_full_pass, listen_address, pattern_args
 
 GUEST = {"mode": "random", "ws": "16M", "report": 0}
 SLOW = 1 << 20  # bytes per second in the background
@@ -300,3 +301,73 @@ def test_release_cannot_recover(make_vm):
         vm.wait_migration("postcopy-paused")
     refused(src, "migrate", "Postcopy recovery cannot work when release-ram capability is set", uri="tcp:127.0.0.1:1",
             resume=True)
+
+
+# ---- the main loop waits for a page ----
+
+def oob(qmp: QMP, command: str, **args) -> None:
+    """As soon as it is in season."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            qmp.cmd(command, verb="exec-oob", **args)
+            return
+        except QMPError as refusal:
+            assert "postcopy" in str(refusal) and time.monotonic() < deadline, refusal
+            time.sleep(0.02)
+
+
+def test_stuck_main_loop(make_vm, tmp_path):
+    """The destination's monitor itself touches what is missing, and the line hangs: out of band it can be cut and mended."""
+    src = source(make_vm)
+    dst = target(make_vm, "-qmp", f"unix:{tmp_path}/second,server=on,wait=off")
+    second = QMP(f"{tmp_path}/second", oob=True)
+    line = Relay(port_of(dst))
+    start(src, line.uri)
+    src.wait_migration("postcopy-active")
+    dst.wait_status("running")
+    line.hold(3600)
+    reply: list[str] = []
+    reader = threading.Thread(target=lambda: reply.append(dst.hmp("xp /1gx 0x81000000")))
+    reader.start()
+    with pytest.raises(QMPError, match="does not support OOB"):
+        second.cmd("query-status", verb="exec-oob")
+    oob(second, "migrate-pause")
+    oob(second, "migrate-recover", uri=f"unix:{tmp_path}/again")
+    oob(second, "migrate-recover", uri=f"unix:{tmp_path}/again")
+    line.close()
+    src.wait_migration("postcopy-paused")
+    assert reader.is_alive(), "nothing was stuck"
+    src.cmd("migrate", uri=f"unix:{tmp_path}/again", resume=True)
+    reader.join(60)
+    assert reply and "0000000081000000" in reply[0]
+    ends_well(src, dst)
+
+
+def test_out_of_band_and_in_band(make_vm, tmp_path):
+    """Neither recovery leaves anything behind that disturbs the other."""
+    src = source(make_vm)
+    dst = target(make_vm, "-qmp", f"unix:{tmp_path}/second,server=on,wait=off", postcopy_preempt=True)
+    src.caps(postcopy_preempt=True)
+    second = QMP(f"{tmp_path}/second", oob=True)
+    line = Relay(port_of(dst))
+    start(src, line.uri)
+    src.wait_migration("postcopy-active")
+    dst.wait_status("running")
+    line.close()
+    with pytest.raises(QMPError, match="socket only"):
+        dst.wait_migration("postcopy-paused")
+        second.cmd("migrate-recover", verb="exec-oob", uri="exec:true")
+    for turn in range(4):
+        for vm in (src, dst):
+            vm.wait_migration("postcopy-paused")
+        if turn % 2:
+            dst.cmd("migrate-recover", uri="tcp:127.0.0.1:0")
+        else:
+            second.cmd("migrate-recover", verb="exec-oob", uri="tcp:127.0.0.1:0")
+        src.cmd("migrate", uri=listen_address(dst), resume=True)
+        for vm in (src, dst):
+            vm.wait_migration("postcopy-active")
+        if turn < 3:
+            (src if turn else dst).cmd("migrate-pause")
+    ends_well(src, dst)
