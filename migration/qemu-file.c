@@ -43,7 +43,7 @@ struct QEMUFile {
     uint8_t *buf;
     size_t cap; /* READ_BYTES, more after a long qemu_file_unread() */
     size_t pos, end;
-    uint64_t consumed;
+    uint64_t consumed; /* atomic: bytes got so far */
 };
 
 static QEMUFile *file_new(QIOChannel *ioc, bool output)
@@ -156,6 +156,12 @@ static inline void count_put(QEMUFile *f, size_t len)
 {
     /* One writer: a plain read of its own counter is enough, readers elsewhere see whole values. */
     __atomic_store_n(&f->put, f->put + len, __ATOMIC_RELAXED);
+}
+
+/* As above; @len may be "negative": bytes given back. */
+static inline void count_got(QEMUFile *f, size_t len)
+{
+    __atomic_store_n(&f->consumed, f->consumed + len, __ATOMIC_RELAXED);
 }
 
 /* The peer decides how long a transfer takes: nobody shall wait for the big lock meanwhile. */
@@ -335,7 +341,7 @@ bool qemu_file_seek(QEMUFile *f, uint64_t position, GError **errp)
     }
     g_assert(position >= from);
     if (!f->output) {
-        f->consumed += position - from;
+        count_got(f, position - from);
         f->pos = f->end = 0;
     }
     return io_channel_seek(f->ioc, position, SEEK_SET, errp) >= 0;
@@ -468,7 +474,7 @@ static const uint8_t *take(QEMUFile *f, size_t len)
     }
     p = f->buf + f->pos;
     f->pos += len;
-    f->consumed += len;
+    count_got(f, len);
     return p;
 }
 
@@ -518,7 +524,7 @@ static size_t take_buffered(QEMUFile *f, void *dest, size_t len)
 
     memcpy(dest, f->buf + f->pos, n);
     f->pos += n;
-    f->consumed += n;
+    count_got(f, n);
     return n;
 }
 
@@ -565,7 +571,7 @@ bool qemu_get_buffer_into(QEMUFile *f, void *host, size_t len)
         }
         dest += n;
         len -= n;
-        f->consumed += n;
+        count_got(f, n);
         f->pos = 0;
         f->end = got - n;
     }
@@ -609,7 +615,7 @@ void qemu_file_skip(QEMUFile *f, size_t len)
         size_t n = MIN(len, f->end - f->pos);
 
         f->pos += n;
-        f->consumed += n;
+        count_got(f, n);
         len -= n;
         if (len && !refill(f, false)) {
             return;
@@ -631,7 +637,7 @@ size_t qemu_file_readv_some(QEMUFile *f, const struct iovec *iov, unsigned n)
 
     g_assert(f->pos == f->end);
     got = read_some(f, iov, n, false);
-    f->consumed += got;
+    count_got(f, got);
     return got;
 }
 
@@ -650,10 +656,10 @@ void qemu_file_unread(QEMUFile *f, const void *buf, size_t len)
     }
     f->pos -= len;
     memcpy(f->buf + f->pos, buf, len);
-    f->consumed -= len;
+    count_got(f, -len);
 }
 
 uint64_t qemu_file_offset(QEMUFile *f)
 {
-    return f->consumed;
+    return __atomic_load_n(&f->consumed, __ATOMIC_RELAXED);
 }

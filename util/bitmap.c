@@ -69,12 +69,12 @@ static uint64_t find_next(const unsigned long *map, uint64_t nbits, uint64_t sta
     if (start >= nbits) {
         return nbits;
     }
-    v = (map[w] ^ invert) & (~0UL << (start % BITS_PER_LONG));
+    v = (__atomic_load_n(&map[w], __ATOMIC_RELAXED) ^ invert) & (~0UL << (start % BITS_PER_LONG));
     while (!v) {
         if (++w == words) {
             return nbits;
         }
-        v = map[w] ^ invert;
+        v = __atomic_load_n(&map[w], __ATOMIC_RELAXED) ^ invert;
     }
     return MIN(w * BITS_PER_LONG + __builtin_ctzl(v), nbits);
 }

@@ -52,7 +52,7 @@ void bitmap_set(unsigned long *map, uint64_t start, uint64_t n);
 void bitmap_clear(unsigned long *map, uint64_t start, uint64_t n);
 void bitmap_set_atomic(unsigned long *map, uint64_t start, uint64_t n);
 
-/* First set/clear bit at or after @start, or @nbits if none. */
+/* First set/clear bit at or after @start, or @nbits if none. Others may change bits atomically. */
 uint64_t find_next_bit(const unsigned long *map, uint64_t nbits, uint64_t start);
 uint64_t find_next_zero_bit(const unsigned long *map, uint64_t nbits, uint64_t start);
 
