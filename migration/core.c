@@ -47,6 +47,8 @@ void migration_shutdown(Migration *m)
         incoming_shutdown(m->incoming);
     }
     lazy_restore_end(m);
+    dirty_rate_stop(m->dirty_rate);
+    dirty_limits_stop(m->dirty_limits);
 }
 
 void migration_free(Migration *m)

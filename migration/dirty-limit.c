@@ -137,13 +137,18 @@ static void set_limits(DirtyLimits *l, bool one, unsigned index, uint64_t pages_
     }
 }
 
+void dirty_limits_stop(DirtyLimits *l)
+{
+    if (l->thread) {
+        set_limits(l, false, 0, 0);
+        stop(l);
+    }
+}
+
 void dirty_limits_free(DirtyLimits *l)
 {
     if (l) {
-        if (l->thread) {
-            set_limits(l, false, 0, 0);
-            stop(l);
-        }
+        dirty_limits_stop(l);
         g_array_unref(l->by_cpu);
         g_mutex_clear(&l->lock);
         g_cond_clear(&l->wake);

@@ -49,14 +49,19 @@ static void join(DirtyRate *r)
     }
 }
 
+void dirty_rate_stop(DirtyRate *r)
+{
+    g_mutex_lock(&r->lock);
+    r->quit = true;
+    g_cond_signal(&r->wake);
+    g_mutex_unlock(&r->lock);
+    join(r);
+}
+
 void dirty_rate_free(DirtyRate *r)
 {
     if (r) {
-        g_mutex_lock(&r->lock);
-        r->quit = true;
-        g_cond_signal(&r->wake);
-        g_mutex_unlock(&r->lock);
-        join(r);
+        dirty_rate_stop(r);
         g_array_unref(r->by_cpu);
         g_mutex_clear(&r->lock);
         g_cond_clear(&r->wake);

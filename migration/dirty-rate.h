@@ -12,11 +12,13 @@
 #include "migration/core.h"
 
 DirtyRate *dirty_rate_new(Migration *m);
-/* Ends the measurement, if there is one. Big lock (released while waiting). */
+/* For good: ends the measurement, if there is one. Big lock (released while waiting). */
+void dirty_rate_stop(DirtyRate *r);
 void dirty_rate_free(DirtyRate *r);
 
 DirtyLimits *dirty_limits_new(Migration *m);
 /* Lifts all limits. Big lock (released while waiting). */
+void dirty_limits_stop(DirtyLimits *l);
 void dirty_limits_free(DirtyLimits *l);
 
 /* ---- the dirty log of DIRTY_CLIENT_RATE, for one user at a time; big lock ---- */
