@@ -379,6 +379,7 @@ void incoming_shutdown(MigrationIncomingState *mis)
         qemu_file_shutdown(mis->file);
         incoming_finish(mis);
     }
+    end_multifd(mis); /* its channels may have come before the main one */
 }
 
 /* ---- memory on other channels ---- */
