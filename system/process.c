@@ -11,33 +11,38 @@
 static char *pidfile_path; /* removed at exit, only by the process that wrote it */
 static int daemon_pipe = -1;
 
-/* GLib's signal sources do not tell the sender: our own handler notes it and wakes the main loop.
- */
+/* GLib's signal sources do not tell the sender: our own handler writes it to the main loop. */
 static int signal_pipe[2] = {-1, -1};
-static volatile sig_atomic_t last_signal, last_sender;
+
+typedef struct {
+    int signal;
+    pid_t sender; /* 0: the kernel, or of another PID namespace */
+} SignalNote;
 
 static void on_fatal_signal(int sig, siginfo_t *info, void *context)
 {
+    SignalNote note = {sig, info->si_pid};
     int saved = errno;
 
-    last_signal = sig;
-    last_sender = info->si_pid;
-    (void)!write(signal_pipe[1], "s", 1);
+    (void)!write(signal_pipe[1], &note, sizeof(note));
     errno = saved;
 }
 
 static gboolean on_signal_pipe(gint fd, GIOCondition cond, gpointer data)
 {
-    char c, comm[64] = "";
+    SignalNote note;
+    char comm[64] = "";
     g_autofree char *path = NULL;
     g_autofree char *text = NULL;
 
-    (void)!read(fd, &c, 1);
-    path = g_strdup_printf("/proc/%d/comm", (int)last_sender);
-    if (last_sender && g_file_get_contents(path, &text, NULL, NULL)) {
+    if (read(fd, &note, sizeof(note)) != sizeof(note)) {
+        return G_SOURCE_CONTINUE;
+    }
+    path = g_strdup_printf("/proc/%d/comm", (int)note.sender);
+    if (note.sender && g_file_get_contents(path, &text, NULL, NULL)) {
         g_strlcpy(comm, g_strchomp(text), sizeof(comm));
     }
-    error_report("terminating on signal %d from pid %d (%s)", (int)last_signal, (int)last_sender,
+    error_report("terminating on signal %d from pid %d (%s)", note.signal, (int)note.sender,
                  comm[0] ? comm : "<unknown process>");
     vm_quit(data, SHUTDOWN_CAUSE_HOST_SIGNAL, 0);
     return G_SOURCE_CONTINUE;
