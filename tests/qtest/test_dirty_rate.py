@@ -91,13 +91,13 @@ def test_limit(guest):
         guest.cmd("calc-dirty-rate", calc_time=1, mode="dirty-bitmap")
     deadline = time.monotonic() + 60
     rates = []
-    while len(rates) < 3:  # whole seconds, in each of which something was written
+    while len(rates) < 5:  # whole seconds, in each of which something was written
         assert time.monotonic() < deadline
         time.sleep(1)
         now = [x["current-rate"] for x in guest.cmd("query-vcpu-dirty-limit")]
         if max(now):
             rates.append(max(now))
-    assert max(rates) <= 6, rates
+    assert sum(rates) / len(rates) <= 5, rates  # a second may end in the middle of one's quota
     guest.cmd("cancel-vcpu-dirty-limit", cpu_index=0)
     assert [x["cpu-index"] for x in guest.cmd("query-vcpu-dirty-limit")] == [1]
     guest.cmd("set-vcpu-dirty-limit", dirty_rate=0)

@@ -276,14 +276,15 @@ def test_cancel_after_the_offer(make_vm, answer):
     src.cmd("migrate", uri=f"tcp:127.0.0.1:{listener.getsockname()[1]}")
     peer, _ = listener.accept()
     peer.settimeout(0.5)
-    quiet = False
-    # A destination that reads everything, does not say who it is, and thinks about it.
-    while not quiet or src.cmd("query-migrate")["status"] != "device":
+    # A destination that reads everything, does not say who it is, and thinks about it. The offer is at the end of what
+    # comes in `device`.
+    offered = False
+    while not offered:
+        device = src.cmd("query-migrate")["status"] == "device"
         try:
-            peer.recv(1 << 20)
-            quiet = False
+            assert peer.recv(1 << 20)
         except TimeoutError:
-            quiet = True
+            offered = device
     src.cmd("migrate_cancel")
     if answer is not None:
         peer.sendall(struct.pack(">HHI", 1, 4, answer))
