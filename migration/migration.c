@@ -396,11 +396,15 @@ static bool migrate_guest(MigrationState *s, GError **errp)
     return to_postcopy ? postcopy_source_run(s, errp) : switchover_run(s, errp);
 }
 
+/* How long a destination may take to tell why it has closed a channel. It may itself have waited
+ * for a second before it gave up reading. */
+#define CUT_PATIENCE_MS 4000
+
 /* If the channel broke, the destination may just be saying why: its word is worth more than our
  * broken pipe. */
 static void hear_destination(MigrationState *s)
 {
-    int64_t end = g_get_monotonic_time() + 1 * G_TIME_SPAN_SECOND;
+    int64_t end = g_get_monotonic_time() + CUT_PATIENCE_MS * G_TIME_SPAN_MILLISECOND;
 
     if (!s->return_path ||
         (qemu_file_ok(s->file) && (!s->multifd || multifd_send_check(s->multifd, NULL)))) {
@@ -613,9 +617,6 @@ void outgoing_shutdown(MigrationState *s)
         outgoing_finish(s);
     }
 }
-
-/* How long a destination may take to tell why it has closed a channel. */
-#define CUT_PATIENCE_MS 1000
 
 MigrationState *outgoing_new(Migration *m)
 {

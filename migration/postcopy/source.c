@@ -222,6 +222,7 @@ static bool switch_over(MigrationState *s, GError **errp)
 
 static bool push_rest(MigrationState *s, GError **errp)
 {
+    stats_start(s); /* from the first byte on at the rate of this phase */
     while (postcopy_push_left(s->postcopy.push)) {
         if (migration_interrupted(s, errp)) {
             return false;
