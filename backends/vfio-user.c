@@ -334,7 +334,7 @@ static bool exchange(VfioUserClient *c, VfioUserCall *call, GError **errp)
     g_mutex_unlock(&c->lock);
 
     if (!send_message(c, &h, call->request, call->n_request, call->fds, call->n_fds, &err)) {
-        break_connection(c, err);
+        break_connection(c, g_steal_pointer(&err));
     }
     g_mutex_lock(&c->lock);
     if (await_reply(c, call)) {
@@ -351,7 +351,7 @@ static bool exchange(VfioUserClient *c, VfioUserCall *call, GError **errp)
     c->reply_n_fds = 0;
     c->waiting = c->have_reply = false;
     g_mutex_unlock(&c->lock);
-    if (err && !ok) {
+    if (err) {
         break_connection(c, err); /* the answer could come later, for another call */
     }
     return ok;
