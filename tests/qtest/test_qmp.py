@@ -125,7 +125,7 @@ def test_schema_is_closed(vm):
 def test_every_capability(vm):
     names = [c["capability"] for c in vm.cmd("query-migrate-capabilities")]
     assert {"events", "return-path", "pause-before-switchover", "validate-uuid", "x-ignore-shared"} <= set(names)
-    needs = {"postcopy-preempt": ["postcopy-ram"]}
+    needs = {"postcopy-preempt": ["postcopy-ram"], "zero-copy-send": ["multifd"]}
     for name in names:
         for state in (True, False):
             vm.cmd("migrate-set-capabilities",
