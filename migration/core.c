@@ -192,7 +192,7 @@ GPtrArray *migration_blocked_reasons(Migration *m)
 
         g_ptr_array_add(reasons, g_strdup(b->reason));
     }
-    if (m->lazy) {
+    if (__atomic_load_n(&m->lazy, __ATOMIC_ACQUIRE)) {
         g_ptr_array_add(reasons, g_strdup("the guest's memory is still being read from its file"));
     }
     SAVEVM_FOREACH(se, m->savevm)

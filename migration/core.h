@@ -35,7 +35,7 @@ struct Migration {
     MigrationState *outgoing;         /* the current one, or the last; NULL: never */
     MigrationIncomingState *incoming; /* NULL: -incoming was not given */
     GMutex line;                      /* never held while anything is waited for */
-    LazyRestore *lazy;                /* memory is still being read; else NULL. Big lock */
+    LazyRestore *lazy;                /* atomic: memory is still being read; else NULL */
 };
 
 struct MigrationBlocker {

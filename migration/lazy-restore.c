@@ -72,7 +72,7 @@ RamLazy *lazy_restore_begin(Migration *m, QIOChannel *pages, unsigned blocks, GE
     r->done = g_idle_source_new();
     g_source_set_priority(r->done, G_PRIORITY_DEFAULT);
     g_source_set_callback(r->done, end_in_main_loop, r, NULL);
-    m->lazy = r;
+    __atomic_store_n(&m->lazy, r, __ATOMIC_RELEASE);
     r->lazy = ram_lazy_new(pages, blocks, &events, r, errp);
     return r->lazy;
 }

@@ -302,7 +302,9 @@ bool ram_guard_protect(RamGuard *g, GError **errp)
     for (unsigned i = 0; i < g->n; i++) {
         GuardBlock *gb = &g->blocks[i];
 
+        g_mutex_lock(&g->lock); /* which serve() takes before it looks */
         ram_block_find_untouched(gb->block, 0, gb->pages, gb->untouched);
+        g_mutex_unlock(&g->lock);
         if (gb->guarded &&
             !uffd_protect(g->uffd, gb->block->host, gb->block->used_length, true, errp)) {
             return false; /* the caller gives up; closing takes the others off */
