@@ -121,7 +121,6 @@ static bool poll_queue(RdmaConnection *c, bool *any, GError **errp)
     RdmaCompletion done[POLL_BATCH];
     GError *err = NULL;
     int n = c->ep->ops->poll(c->ep, done, POLL_BATCH, &err);
-
     bool ok = true;
 
     *any = n > 0;
@@ -343,6 +342,7 @@ void rdma_unregister(RdmaConnection *c, RdmaRegion *region)
 RdmaConnection *rdma_connection_new(RdmaEndpoint *ep, GError **errp)
 {
     RdmaConnection *c = g_new0(RdmaConnection, 1);
+    GError *err = NULL;
     bool ok;
 
     c->ep = ep;
@@ -350,9 +350,16 @@ RdmaConnection *rdma_connection_new(RdmaEndpoint *ep, GError **errp)
     g_mutex_init(&c->lock);
     c->memory =
         mmap(NULL, SLOTS * SLOT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    g_assert(c->memory != MAP_FAILED);
-    ok =
-        rdma_register(c, c->memory, SLOTS * SLOT_BYTES, false, "message buffers", &c->region, errp);
+    ok = c->memory != MAP_FAILED;
+    if (ok) {
+        ok = rdma_register(c, c->memory, SLOTS * SLOT_BYTES, false, "message buffers", &c->region,
+                           errp);
+    } else {
+        c->memory = NULL;
+        error_setg_errno(&err, errno, "No memory for the buffers of the RDMA connection to %s",
+                         c->name);
+        rdma_connection_fail(c, err, errp);
+    }
     for (unsigned i = 0; ok && i < RDMA_RECV_SLOTS; i++) {
         ok = rdma_post_receive(c, i, errp);
     }
@@ -439,7 +446,9 @@ void rdma_connection_free(RdmaConnection *c)
     }
     rdma_unregister(c, &c->region);
     c->ep->ops->close(c->ep);
-    munmap(c->memory, SLOTS * SLOT_BYTES);
+    if (c->memory) {
+        munmap(c->memory, SLOTS * SLOT_BYTES);
+    }
     g_clear_error(&c->end);
     g_clear_error(&c->error);
     g_mutex_clear(&c->lock);
