@@ -243,6 +243,17 @@ static bool load_list(RamLoad *l, QEMUFile *f, uint64_t total, GError **errp)
     return true;
 }
 
+/* The source writes memory by itself (RDMA), and talks about it meanwhile. */
+static bool serve_hook(RamLoad *l, QEMUFile *f, GError **errp)
+{
+    if (!l->placer->ops->hook) {
+        error_setg(errp, "RAM record HOOK on channel '%s', which is not RDMA",
+                   io_channel_name(qemu_file_channel(f)));
+        return false;
+    }
+    return l->placer->ops->hook(l->placer, f, errp);
+}
+
 bool ram_load_state(QEMUFile *f, void *opaque, int version_id, GError **errp)
 {
     RamState *rs = opaque;
@@ -298,12 +309,7 @@ bool ram_load_state(QEMUFile *f, void *opaque, int version_id, GError **errp)
             ok = resolve(l, &rec, &page, errp) && load_delta(l, f, page, errp);
             break;
         case RAM_FLAG_HOOK:
-            ok = l->placer->ops->hook != NULL;
-            if (!ok) {
-                error_setg(errp, "RAM record HOOK on channel '%s', which is not RDMA",
-                           io_channel_name(qemu_file_channel(f)));
-            }
-            ok = ok && l->placer->ops->hook(l->placer, f, errp);
+            ok = serve_hook(l, f, errp);
             break;
         default:
             error_setg(errp, "RAM record with flags 0x%x needs a capability that is off here",
