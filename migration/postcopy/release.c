@@ -14,7 +14,7 @@ struct PostcopyRelease {
     const DirtyMap *dirty;
     unsigned long **left; /* by block, while not begun: what was dirty at the switch */
     bool begun;           /* atomic */
-    bool *possible;       /* by block; from the beginning on */
+    bool *possible;       /* by block, from the beginning on; atomic: until one has failed */
     GArray *noted;        /* of Range */
     uint64_t noted_pages;
 };
@@ -67,9 +67,12 @@ void postcopy_release_now(PostcopyRelease *r, const DirtyBlock *db, uint64_t fir
 {
     g_autoptr(GError) err = NULL;
 
-    if (r->possible[db - r->dirty->blocks] &&
+    bool *possible = &r->possible[db - r->dirty->blocks];
+
+    if (__atomic_load_n(possible, __ATOMIC_RELAXED) &&
         !ram_block_discard(db->block, first << TARGET_PAGE_BITS, count << TARGET_PAGE_BITS, &err)) {
         error_report("release-ram: %s", err->message); /* it costs memory, nothing else */
+        __atomic_store_n(possible, false, __ATOMIC_RELAXED);
     }
 }
 
