@@ -96,13 +96,23 @@ static bool source_has(const Configuration *c, MigrationCapability cap)
     return false;
 }
 
+/* Who loads a file takes its layout from it; other capabilities are a matter of what is wanted. */
+static bool layout_is_adopted(const Configuration *c, MigrationCapability cap)
+{
+    if (!c->m->loading_file || cap != MIGRATION_CAPABILITY_MAPPED_RAM) {
+        return false;
+    }
+    c->m->file_is_mapped = source_has(c, cap);
+    return true;
+}
+
 static bool caps_agree(const Configuration *c, GError **errp)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(validated); i++) {
         bool there = source_has(c, validated[i]);
         bool here = options_cap(&c->m->options, validated[i]);
 
-        if (there != here) {
+        if (!layout_is_adopted(c, validated[i]) && there != here) {
             error_setg(errp, "Capability '%s' is %s on the source and %s here; set it alike",
                        MigrationCapability_str(validated[i]), there ? "on" : "off",
                        here ? "on" : "off");

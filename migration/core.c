@@ -107,7 +107,8 @@ bool migration_set_global(Migration *m, const char *name, const char *value, GEr
 
 bool migration_is_running(Migration *m)
 {
-    return m->outgoing && outgoing_is_running(m->outgoing);
+    return (m->outgoing && outgoing_is_running(m->outgoing)) ||
+           __atomic_load_n(&m->loading_file, __ATOMIC_ACQUIRE);
 }
 
 void migration_emit_status(Migration *m, MigrationStatus status)
@@ -129,6 +130,29 @@ bool migration_check_transport(const Migration *m, const MigrationTransport *t, 
         return false;
     }
     return true;
+}
+
+GPtrArray *migration_contents(Migration *m)
+{
+    GPtrArray *list = g_ptr_array_new_with_free_func(g_free);
+
+    SAVEVM_FOREACH(se, m->savevm)
+    {
+        g_ptr_array_add(list, g_strdup_printf("section %s %u", se->idstr, se->instance_id));
+    }
+    RAMBLOCK_FOREACH_MIGRATABLE (block, m->host->ops->ram(m->host)) {
+        g_ptr_array_add(list,
+                        g_strdup_printf("memory %s 0x%" PRIx64, block->idstr, block->used_length));
+    }
+    if (options_cap(&m->options, MIGRATION_CAPABILITY_X_IGNORE_SHARED)) {
+        g_ptr_array_add(list, g_strdup("x-ignore-shared, so no shared memory"));
+    }
+    return list;
+}
+
+const char *migration_snapshot_directory(Migration *m)
+{
+    return options_text(&m->options, TEXT_X_SNAPSHOT_DIRECTORY);
 }
 
 SaveContext migration_save_context(Migration *m, QEMUFile *f)

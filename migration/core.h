@@ -35,7 +35,10 @@ struct Migration {
     MigrationState *outgoing;         /* the current one, or the last; NULL: never */
     MigrationIncomingState *incoming; /* NULL: -incoming was not given */
     GMutex line;                      /* never held while anything is waited for */
-    LazyRestore *lazy;                /* atomic: memory is still being read; else NULL */
+    /* While a saved state is loaded; its thread. */
+    bool loading_file; /* atomic */
+    bool file_is_mapped;
+    LazyRestore *lazy; /* atomic: memory is still being read; else NULL */
 };
 
 struct MigrationBlocker {

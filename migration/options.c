@@ -106,6 +106,7 @@ static const char *const texts[TEXT__MAX] = {
     [TEXT_TLS_CREDS] = "tls-creds",
     [TEXT_TLS_HOSTNAME] = "tls-hostname",
     [TEXT_TLS_AUTHZ] = "tls-authz",
+    [TEXT_X_SNAPSHOT_DIRECTORY] = "x-snapshot-directory",
 };
 
 static const struct {

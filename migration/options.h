@@ -48,6 +48,7 @@ typedef enum {
     TEXT_TLS_CREDS,    /* id of an object: TLS on every channel */
     TEXT_TLS_HOSTNAME, /* source: the name of the destination's certificate, if not the address's */
     TEXT_TLS_AUTHZ,    /* destination: id of the object that knows who may come in */
+    TEXT_X_SNAPSHOT_DIRECTORY, /* where snapshots are, if not beside the first image */
     TEXT__MAX,
 } MigText;
 

@@ -24,7 +24,8 @@ static void env_options(void *opaque, RamOptions *out)
     out->decompress_threads = options_cap(&m->options, MIGRATION_CAPABILITY_COMPRESS)
                                   ? options_param(&m->options, PARAM_DECOMPRESS_THREADS)
                                   : 0;
-    out->postcopy = options_cap(&m->options, MIGRATION_CAPABILITY_POSTCOPY_RAM);
+    out->postcopy = options_cap(&m->options, MIGRATION_CAPABILITY_POSTCOPY_RAM) &&
+                    !(m->outgoing && m->outgoing->snapshot);
     out->release = options_cap(&m->options, MIGRATION_CAPABILITY_RELEASE_RAM);
     out->no_zero_detect =
         options_param(&m->options, PARAM_ZERO_PAGE_DETECTION) == ZERO_PAGE_DETECTION_NONE;
@@ -197,7 +198,7 @@ static RamSink *env_sink(void *opaque, GError **errp)
     if (m->outgoing->multifd) {
         return multifd_sink_new(m->outgoing->multifd);
     }
-    if (options_cap(&m->options, MIGRATION_CAPABILITY_COMPRESS)) {
+    if (options_cap(&m->options, MIGRATION_CAPABILITY_COMPRESS) && !m->outgoing->snapshot) {
         return compress_sink(m, errp);
     }
     if (options_cap(&m->options, MIGRATION_CAPABILITY_MAPPED_RAM)) {
@@ -206,6 +207,12 @@ static RamSink *env_sink(void *opaque, GError **errp)
         return ram_sink_mapped_new(&config, &m->counters);
     }
     return ram_sink_stream_new();
+}
+
+static bool comes_mapped(const Migration *m)
+{
+    return m->loading_file ? m->file_is_mapped
+                           : options_cap(&m->options, MIGRATION_CAPABILITY_MAPPED_RAM);
 }
 
 static RamPlacer *env_placer(void *opaque, RAMList *list, GError **errp)
@@ -217,7 +224,7 @@ static RamPlacer *env_placer(void *opaque, RAMList *list, GError **errp)
     if (ioc && io_channel_is_rdma(ioc)) {
         return rdma_placer(m, ioc, list, errp);
     }
-    if (options_cap(&m->options, MIGRATION_CAPABILITY_MAPPED_RAM)) {
+    if (comes_mapped(m)) {
         MappedConfig config = mapped_config(m, true);
 
         return ram_placer_mapped_new(&config, list);

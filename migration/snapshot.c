@@ -3,6 +3,7 @@
  * State snapshots: the stream of a stopped guest, to and from a file (spec 10 section 13). The work
  * runs in a thread as a migration's does, because handlers expect its locks; the caller waits.
  */
+#include "migration/incoming-state.h"
 #include "migration/loadvm.h"
 #include "migration/outgoing.h"
 #include "util/lock.h"
@@ -46,6 +47,13 @@ static gpointer save_thread(gpointer opaque)
     return NULL;
 }
 
+void migration_cancel_snapshot(Migration *m)
+{
+    if (m->outgoing && m->outgoing->snapshot) {
+        outgoing_cancel(m->outgoing);
+    }
+}
+
 bool migration_save_snapshot(Migration *m, QIOChannel *ioc, GError **errp)
 {
     g_autoptr(GPtrArray) reasons = migration_blocked_reasons(m);
@@ -53,8 +61,12 @@ bool migration_save_snapshot(Migration *m, QIOChannel *ioc, GError **errp)
     g_autofree char *error = NULL;
     MigrationState *s;
 
-    if (migration_is_running(m)) {
+    if (migration_is_running(m) || before == RUN_STATE_INMIGRATE) {
         error_setg(errp, "There's a migration process in progress");
+        return false;
+    }
+    if (options_cap(&m->options, MIGRATION_CAPABILITY_X_IGNORE_SHARED)) {
+        error_setg(errp, "A snapshot has all memory: turn the capability 'x-ignore-shared' off");
         return false;
     }
     if (reasons) {
@@ -78,10 +90,10 @@ bool migration_save_snapshot(Migration *m, QIOChannel *ioc, GError **errp)
         m->host->ops->set_runstate(m->host, before);
     }
     error = outgoing_error(s);
-    if (error) {
-        error_setg(errp, "Saving the snapshot: %s", error);
+    if (!s->committed) {
+        error_setg(errp, "Saving the snapshot: %s", error ? error : "cancelled");
     }
-    return !error;
+    return s->committed;
 }
 
 /* ---- loading ---- */
@@ -101,20 +113,40 @@ static gpointer load_thread(gpointer opaque)
     return NULL;
 }
 
+bool migration_check_load(Migration *m, GError **errp)
+{
+    MigrationStatus in = m->incoming ? incoming_status(m->incoming) : MIGRATION_STATUS_NONE;
+    g_autoptr(GPtrArray) reasons = migration_blocked_reasons(m);
+
+    if (migration_is_running(m) || m->host->ops->runstate(m->host) == RUN_STATE_INMIGRATE ||
+        (in != MIGRATION_STATUS_NONE && in != MIGRATION_STATUS_COMPLETED &&
+         in != MIGRATION_STATUS_FAILED)) {
+        error_setg(errp, "There's a migration process in progress");
+        return false;
+    }
+    if (reasons) {
+        error_setg(errp, "%s", (const char *)g_ptr_array_index(reasons, 0));
+        return false;
+    }
+    return true;
+}
+
 bool migration_load_snapshot(Migration *m, QIOChannel *ioc, GError **errp)
 {
     LoadJob job = {.load = {.m = m}};
     RunState before = m->host->ops->runstate(m->host);
 
-    if (migration_is_running(m)) {
-        error_setg(errp, "There's a migration process in progress");
+    if (!migration_check_load(m, errp)) {
         return false;
     }
     m->host->ops->set_runstate(m->host, RUN_STATE_RESTORE_VM);
+    __atomic_store_n(&m->loading_file, true, __ATOMIC_RELEASE);
+    m->file_is_mapped = options_cap(&m->options, MIGRATION_CAPABILITY_MAPPED_RAM);
     job.load.f = qemu_file_new_input(ioc);
     migration_join(g_thread_new("snapshot", load_thread, &job));
     qemu_fclose(job.load.f, NULL);
     loadvm_cleanup(m);
+    __atomic_store_n(&m->loading_file, false, __ATOMIC_RELEASE);
     if (job.error) {
         g_propagate_prefixed_error(errp, job.error, "Loading the snapshot: ");
         return false; /* half-loaded: it stays in restore-vm */

@@ -6,6 +6,7 @@
 #include "qapi-commands-char.h"
 #include "qapi-commands-control.h"
 #include "qapi-commands-fds.h"
+#include "qapi-commands-job.h"
 #include "qapi-commands-machine.h"
 #include "qapi-commands-net.h"
 #include "qapi-commands-pci.h"
@@ -21,6 +22,7 @@ void monitor_register_commands(MonitorHub *hub)
     qmp_register_machine(t, hub);
     qmp_register_char(t, hub);
     qmp_register_block(t, hub);
+    qmp_register_job(t, hub);
     qmp_register_net(t, hub);
     qmp_register_pci(t, hub);
 }

@@ -415,6 +415,8 @@ const HmpCommand hmp_info_items[] = {
     {"ramblock", NULL, NULL, NULL, "", "show the blocks of guest memory", info_ramblock},
     {"registers", NULL, "a", "?i", "[-a|vcpu]", "show the CPU registers (-a: of all CPUs)",
      info_registers},
+    {"snapshots", NULL, NULL, NULL, "", "show the saved states of this machine",
+     hmp_info_snapshots},
     {"status", NULL, NULL, NULL, "", "show the current VM status (running|paused)", info_status},
     {"uuid", NULL, NULL, NULL, "", "show the current VM UUID", info_uuid},
     {"vcpu_dirty_limit", NULL, NULL, NULL, "", "show the limits of dirty pages per CPU",

@@ -99,6 +99,13 @@ char *hmp_size(uint64_t bytes);
 /* The bar shown while `migrate` waits; free with g_free(). */
 char *hmp_progress_line(const JsonObject *info, unsigned spin);
 
+/* ---- hmp-snapshots.c ---- */
+
+void hmp_savevm(HmpContext *c);
+void hmp_loadvm(HmpContext *c);
+void hmp_delvm(HmpContext *c);
+void hmp_info_snapshots(HmpContext *c);
+
 /* ---- hmp-dirty-rate.c ---- */
 
 void hmp_calc_dirty_rate(HmpContext *c);

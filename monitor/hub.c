@@ -61,6 +61,7 @@ MonitorHub *monitor_hub_new(void)
 
     hub->commands = qmp_command_table_new();
     hub->fds = fd_store_new();
+    hub->jobs = job_list_new(hub);
     hub->limiter = event_limiter_new(clock_realtime(), broadcast, hub);
     g_mutex_init(&hub->lock);
     hub->sessions = g_ptr_array_new();
@@ -98,6 +99,7 @@ void monitor_hub_free(MonitorHub *hub)
     }
     g_source_destroy(hub->dispatch);
     g_source_unref(hub->dispatch);
+    job_list_free(hub->jobs);
     event_limiter_free(hub->limiter);
     g_ptr_array_set_free_func(hub->sessions, (GDestroyNotify)qmp_session_free);
     g_ptr_array_unref(hub->sessions);
@@ -113,6 +115,11 @@ void monitor_hub_free(MonitorHub *hub)
 QmpCommandTable *monitor_hub_commands(MonitorHub *hub)
 {
     return hub->commands;
+}
+
+JobList *monitor_hub_jobs(MonitorHub *hub)
+{
+    return hub->jobs;
 }
 
 static void sink_emit(void *opaque, const char *event, JsonObject *data)

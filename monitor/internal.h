@@ -3,7 +3,7 @@
 #ifndef MONITOR_INTERNAL_H
 #define MONITOR_INTERNAL_H
 
-#include "monitor/monitor.h"
+#include "monitor/jobs.h"
 
 /* ---- qmp-dispatch.c: pure ---- */
 
@@ -90,6 +90,7 @@ struct MonitorHub {
     Machine *machine; /* NULL before it exists */
     FdStore *fds;
     EventLimiter *limiter;
+    JobList *jobs;
     GMutex lock;                /* sessions */
     GPtrArray *sessions;        /* QmpSession; appended by the main thread, all freed at the end */
     unsigned next;              /* whose turn it is */

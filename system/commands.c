@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The QMP commands of qapi/run-state.json, and the registration of everybody's commands. */
 #include "qapi-commands-run-state.h"
+#include "qapi-commands-snapshot.h"
 #include "system/vm.h"
 
 StatusInfo *qmp_query_status(QmpCall *call, GError **errp)
@@ -49,6 +50,7 @@ void vm_register_commands(VM *vm)
     QmpCommandTable *table = monitor_hub_commands(vm->hub);
 
     qmp_register_run_state(table, vm);
+    qmp_register_snapshot(table, vm);
     migration_register_commands(vm->migration, table);
     monitor_register_commands(vm->hub);
 }

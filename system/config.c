@@ -61,7 +61,7 @@ static const OptDef opt_defs[] = {
     {"mon", OPT_OBJECTS, AT(mons), "chardev", "[chardev=]ID[,mode=control|readline]",
      "monitor on a chardev"},
     {"incoming", OPT_STRINGS, AT(incomings), NULL, "URI|defer|CHANNEL", "wait for a migration"},
-    {"loadvm", OPT_STRING, AT(loadvm), NULL, "FILE", "start from a saved state"},
+    {"loadvm", OPT_STRING, AT(loadvm), NULL, "FILE|TAG", "start from a saved state"},
     {"only-migratable", OPT_FLAG, AT(only_migratable), NULL, "", "refuse what cannot migrate"},
     {"S", OPT_FLAG, AT(start_stopped), NULL, "", "do not start the guest"},
     {"no-shutdown", OPT_FLAG, AT(no_shutdown), NULL, "",

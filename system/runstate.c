@@ -117,7 +117,8 @@ void vm_reset(VM *vm, ShutdownCause reason)
     }
     if (was_running) {
         m->accel->ops->resume_all(m->accel);
-    } else if (vm_runstate(vm) == RUN_STATE_SHUTDOWN) {
+    } else if (vm_runstate(vm) == RUN_STATE_SHUTDOWN || vm_runstate(vm) == RUN_STATE_RESTORE_VM) {
+        /* restore-vm: what was left of a load that failed is gone. */
         vm_set_runstate(vm, RUN_STATE_PAUSED);
     }
 }
@@ -147,7 +148,9 @@ static gboolean request_run(gpointer data)
     VM *vm = r->vm;
 
     if (!r->shutdown) {
-        vm_reset(vm, r->reason);
+        if (!vm->snapshot_busy) { /* not while its state is read or written */
+            vm_reset(vm, r->reason);
+        }
     } else if (vm->on_shutdown == SHUTDOWN_ACTION_PAUSE &&
                r->reason != SHUTDOWN_CAUSE_GUEST_PANIC) {
         qapi_event_send_shutdown(&vm->machine->events, cause_is_guest(r->reason), r->reason);

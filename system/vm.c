@@ -8,6 +8,7 @@
 #include "hw/device.h"
 #include "io/channel-file.h"
 #include "memory/memory-backend.h"
+#include "monitor/jobs.h"
 #include "system/vm.h"
 #include "util/cutils.h"
 #include "util/keyval.h"
@@ -253,13 +254,21 @@ fail:
     return NULL;
 }
 
-/* -loadvm FILE: a stream that migrate file: or a snapshot wrote. */
+static bool load_file(VM *vm, const char *path, GError **errp)
+{
+    g_autoptr(QIOChannelFile) ioc = io_channel_file_new_path(path, O_RDONLY, 0, errp);
+
+    return ioc && migration_load_snapshot(vm->migration, IO_CHANNEL(ioc), errp);
+}
+
+/* -loadvm: a file that `migrate file:` wrote, or the name of a snapshot. */
 static bool load_saved_state(VM *vm, GError **errp)
 {
-    g_autoptr(QIOChannelFile) ioc = io_channel_file_new_path(vm->cfg->loadvm, O_RDONLY, 0, errp);
+    const char *what = vm->cfg->loadvm;
+    bool is_path = strchr(what, '/') || g_file_test(what, G_FILE_TEST_EXISTS);
 
-    if (!ioc || !migration_load_snapshot(vm->migration, IO_CHANNEL(ioc), errp)) {
-        g_prefix_error(errp, "-loadvm %s: ", vm->cfg->loadvm);
+    if (!(is_path ? load_file(vm, what, errp) : vm_load_snapshot(vm, what, errp))) {
+        g_prefix_error(errp, "-loadvm %s: ", what);
         return false;
     }
     if (!block_activate_all(vm->machine->blocks, errp)) {
@@ -302,6 +311,9 @@ void vm_free(VM *vm)
 
     if (!vm) {
         return;
+    }
+    if (vm->hub) {
+        jobs_end(monitor_hub_jobs(vm->hub));
     }
     if (vm->migration) {
         migration_shutdown(vm->migration);

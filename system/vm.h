@@ -28,6 +28,7 @@ typedef struct VM {
     bool autostart;   /* run by itself after start or an incoming migration */
     bool needs_reset; /* shut down with shutdown=pause: cont is refused until a reset */
     bool quitting;
+    bool snapshot_busy; /* one is being saved or loaded */
     RebootAction on_reboot;
     ShutdownAction on_shutdown;
 } VM;
@@ -78,6 +79,11 @@ void vm_quit(VM *vm, ShutdownCause reason, int exit_code);
 /* ---- host.c ---- */
 /* Fill in vm->host, door 1 of the migration subsystem. */
 void vm_init_migration_host(VM *vm);
+
+/* ---- snapshots.c ---- */
+/* Load the snapshot @tag, which all disks belong to; it is stopped before anything of the VM
+ * changes unless everything fits. The VM stays stopped. */
+bool vm_load_snapshot(VM *vm, const char *tag, GError **errp);
 
 /* ---- commands.c ---- */
 void vm_register_commands(VM *vm);

@@ -35,7 +35,7 @@ bool migration_set_global(Migration *m, const char *name, const char *value, GEr
  * Listens unless "defer"; exit-on-error rules of spec 35 section 1.2. */
 bool migration_incoming_start(Migration *m, const char *spec, GError **errp);
 
-/* Is an outgoing migration between setup and its end? Any thread. */
+/* Is an outgoing migration between setup and its end, or a saved state being loaded? Any thread. */
 bool migration_is_running(Migration *m);
 
 /* Reasons why this VM cannot migrate now. Refused (error) while a migration runs or with
@@ -45,9 +45,18 @@ MigrationBlocker *migration_add_blocker(Migration *m, const char *reason, GError
 void migration_del_blocker(Migration *m, MigrationBlocker *b);
 
 /* Save the state to / load it from a channel through the same core as a migration (spec 10 section
- * 13). The VM must be stopped. Snapshot files and -loadvm use it. */
+ * 13). Saving stops a VM that runs and lets it go on; for loading it is stopped, and reset. Whether
+ * a file is mapped-ram it says itself. Any thread, big lock held (and released meanwhile). */
 bool migration_save_snapshot(Migration *m, QIOChannel *ioc, GError **errp);
+bool migration_check_load(Migration *m, GError **errp); /* would it be refused? */
 bool migration_load_snapshot(Migration *m, QIOChannel *ioc, GError **errp);
+/* End the save that runs, which then fails; too late, or none, is fine. */
+void migration_cancel_snapshot(Migration *m);
+/* What a saved state of this VM consists of, for people and for comparing: sections and RAM blocks
+ * with their sizes, in order; GPtrArray of strings, the caller's. */
+GPtrArray *migration_contents(Migration *m);
+/* Parameter x-snapshot-directory; "" if not set. */
+const char *migration_snapshot_directory(Migration *m);
 
 /* The process is going to exit: stop channels, wait for threads; guest is not resumed. */
 void migration_shutdown(Migration *m);
