@@ -9,11 +9,14 @@
 #include "qapi-commands-migration.h"
 #include "util/lock.h"
 
-#define PERIOD_US G_USEC_PER_SEC
+#define PERIOD_MS 1000
 
 typedef struct {
     uint64_t pages; /* at the start of the period */
     uint64_t rate;  /* MiB/s, in the last one */
+    /* While a migration limits. */
+    uint64_t limit;    /* in pages per second, before it */
+    uint64_t slept_us; /* so far, when the pass began; migration thread */
 } Seen;
 
 struct DirtyLimits {
@@ -21,8 +24,11 @@ struct DirtyLimits {
     GThread *thread; /* runs while there is a limit */
     GMutex lock;
     GCond wake;
-    bool quit;      /* under lock */
-    GArray *by_cpu; /* Seen; big lock */
+    bool quit;          /* under lock */
+    uint64_t period_ms; /* atomic */
+    bool migrating;     /* atomic: the limits are a migration's */
+    uint64_t slept_us;  /* atomic: in the last pass, by whoever slept most */
+    GArray *by_cpu;     /* Seen; big lock */
 };
 
 static RAMList *ram(const DirtyLimits *l)
@@ -35,6 +41,7 @@ DirtyLimits *dirty_limits_new(Migration *m)
     DirtyLimits *l = g_new0(DirtyLimits, 1);
 
     l->m = m;
+    l->period_ms = PERIOD_MS;
     l->by_cpu = g_array_new(FALSE, TRUE, sizeof(Seen));
     g_mutex_init(&l->lock);
     g_cond_init(&l->wake);
@@ -64,7 +71,9 @@ static gpointer limit_thread(gpointer opaque)
     while (!l->quit) {
         int64_t now;
 
-        if (g_cond_wait_until(&l->wake, &l->lock, last + PERIOD_US)) {
+        int64_t period = __atomic_load_n(&l->period_ms, __ATOMIC_RELAXED);
+
+        if (g_cond_wait_until(&l->wake, &l->lock, last + period * 1000)) {
             continue;
         }
         g_mutex_unlock(&l->lock);
@@ -137,6 +146,70 @@ static void set_limits(DirtyLimits *l, bool one, unsigned index, uint64_t pages_
     }
 }
 
+/* ---- of a migration ---- */
+
+bool dirty_limits_begin_migration(DirtyLimits *l, uint64_t mib, uint64_t period_ms, GError **errp)
+{
+    uint64_t pages = mib * (MiB / TARGET_PAGE_SIZE);
+
+    if (!start(l, errp)) {
+        return false;
+    }
+    for (guint i = 0; i < l->by_cpu->len; i++) {
+        DirtyMeter *meter = dirty_meter_at(ram(l), i);
+        Seen *seen = &g_array_index(l->by_cpu, Seen, i);
+
+        if (!l->migrating) {
+            seen->limit = dirty_meter_limit(meter);
+            seen->slept_us = dirty_meter_slept_us(meter);
+        }
+        dirty_meter_set_limit(meter, seen->limit ? MIN(seen->limit, pages) : pages);
+    }
+    __atomic_store_n(&l->period_ms, period_ms, __ATOMIC_RELAXED);
+    __atomic_store_n(&l->migrating, true, __ATOMIC_RELEASE);
+    return true;
+}
+
+void dirty_limits_end_migration(DirtyLimits *l)
+{
+    if (!l->migrating) {
+        return;
+    }
+    for (guint i = 0; i < l->by_cpu->len; i++) {
+        dirty_meter_set_limit(dirty_meter_at(ram(l), i), g_array_index(l->by_cpu, Seen, i).limit);
+    }
+    __atomic_store_n(&l->migrating, false, __ATOMIC_RELEASE);
+    __atomic_store_n(&l->period_ms, PERIOD_MS, __ATOMIC_RELAXED);
+    __atomic_store_n(&l->slept_us, 0, __ATOMIC_RELAXED);
+    if (!any_limit(l)) {
+        stop(l);
+    }
+}
+
+void dirty_limits_note_pass(DirtyLimits *l)
+{
+    uint64_t most = 0;
+
+    if (!__atomic_load_n(&l->migrating, __ATOMIC_ACQUIRE)) {
+        return;
+    }
+    for (guint i = 0; i < l->by_cpu->len; i++) {
+        Seen *seen = &g_array_index(l->by_cpu, Seen, i);
+        uint64_t now = dirty_meter_slept_us(dirty_meter_at(ram(l), i));
+
+        most = MAX(most, now - seen->slept_us);
+        seen->slept_us = now;
+    }
+    __atomic_store_n(&l->slept_us, most, __ATOMIC_RELAXED);
+}
+
+uint64_t dirty_limits_slept_us(const DirtyLimits *l)
+{
+    return __atomic_load_n(&l->slept_us, __ATOMIC_RELAXED);
+}
+
+/* ---- the end ---- */
+
 void dirty_limits_stop(DirtyLimits *l)
 {
     if (l->thread) {
@@ -156,8 +229,14 @@ void dirty_limits_free(DirtyLimits *l)
     }
 }
 
+/* ---- commands ---- */
+
 static bool check_cpu(const DirtyLimits *l, bool has_index, int64_t index, GError **errp)
 {
+    if (l->migrating) {
+        error_setg(errp, "The capability 'dirty-limit' sets the limits while a migration runs");
+        return false;
+    }
     if (has_index && (index < 0 || index >= dirty_meter_count(ram(l)))) {
         error_setg(errp, "incorrect cpu index specified");
         return false;

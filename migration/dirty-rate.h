@@ -21,6 +21,19 @@ DirtyLimits *dirty_limits_new(Migration *m);
 void dirty_limits_stop(DirtyLimits *l);
 void dirty_limits_free(DirtyLimits *l);
 
+/*
+ * The capability dirty-limit: for a migration each vCPU gets @mib per second, unless it has less
+ * already, read every @period_ms; may be called again. Commands for limits are refused meanwhile.
+ * End: what was set before holds again. Big lock (end: released while waiting).
+ */
+bool dirty_limits_begin_migration(DirtyLimits *l, uint64_t mib, uint64_t period_ms, GError **errp);
+void dirty_limits_end_migration(DirtyLimits *l);
+/* A pass of the migration begins. Migration thread. */
+void dirty_limits_note_pass(DirtyLimits *l);
+/* How long (us) the vCPU that slept most did so in the pass before; 0: no limit of a migration. Any
+ * thread. */
+uint64_t dirty_limits_slept_us(const DirtyLimits *l);
+
 /* ---- the dirty log of DIRTY_CLIENT_RATE, for one user at a time; big lock ---- */
 
 /* @user says who, for the error that others get. */

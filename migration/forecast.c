@@ -94,6 +94,12 @@ static void add_remedies(MigrationForecast *f, const ForecastInput *in)
     if (!in->auto_converge && excess > 1 && excess < 50) {
         advise(f, MIGRATION_REMEDY_AUTO_CONVERGE, 100 * (1 - 1 / excess));
     }
+    if (!in->auto_converge && !in->dirty_limit && in->vcpus && excess > 1) {
+        advise(f, MIGRATION_REMEDY_DIRTY_LIMIT, in->bandwidth / 2 / in->vcpus / MiB);
+    }
+    if (!in->postcopy) {
+        advise(f, MIGRATION_REMEDY_POSTCOPY, in->total / in->bandwidth * 1000);
+    }
     if (!in->xbzrle && excess > 1) {
         advise(f, MIGRATION_REMEDY_XBZRLE, excess);
     }

@@ -17,7 +17,8 @@ typedef struct {
     double bandwidth; /* per second */
     double dirty;     /* per second */
     uint64_t max_bandwidth, downtime_limit_ms;
-    bool xbzrle, auto_converge;
+    bool xbzrle, auto_converge, dirty_limit, postcopy; /* what is on */
+    unsigned vcpus;
 } ForecastInput;
 
 /* The caller frees it; NULL: nothing can be said yet. */

@@ -38,6 +38,9 @@ static const CapRow caps[MIGRATION_CAPABILITY__MAX] = {
                                       .fixed_by_listening = true},
     [MIGRATION_CAPABILITY_COMPRESS] = {"x-compress"},
     [MIGRATION_CAPABILITY_AUTO_CONVERGE] = {"x-auto-converge"},
+    [MIGRATION_CAPABILITY_DIRTY_LIMIT] = {"x-dirty-limit", .conflicts = CAP(AUTO_CONVERGE) |
+                                                                        CAP(BACKGROUND_SNAPSHOT)},
+    [MIGRATION_CAPABILITY_X_AUTO_POSTCOPY] = {"x-auto-postcopy", .requires = CAP(POSTCOPY_RAM)},
     [MIGRATION_CAPABILITY_MAPPED_RAM] = {"mapped-ram", .conflicts = CAP(XBZRLE) | CAP(COMPRESS)},
     [MIGRATION_CAPABILITY_BACKGROUND_SNAPSHOT] = {"x-background-snapshot",
                                                   .conflicts =
@@ -96,6 +99,9 @@ static const ParamRow params[PARAM__MAX] = {
     [PARAM_CPU_THROTTLE_TAILSLOW] = {"cpu-throttle-tailslow", "x-cpu-throttle-tailslow", "", 0, 1,
                                      false},
     [PARAM_MAX_CPU_THROTTLE] = {"max-cpu-throttle", "x-max-cpu-throttle", "%", 1, 99, 99},
+    [PARAM_X_VCPU_DIRTY_LIMIT_PERIOD] = {"x-vcpu-dirty-limit-period", "x-vcpu-dirty-limit-period",
+                                         "ms", 1, 1000, 1000},
+    [PARAM_VCPU_DIRTY_LIMIT] = {"vcpu-dirty-limit", "vcpu-dirty-limit", "MB/s", 1, 1 << 30, 1},
     [PARAM_DIRECT_IO] = {"direct-io", "direct-io", "", 0, 1, false},
     [PARAM_X_MAPPED_LOAD] = {"x-mapped-load", "x-mapped-load", "", 0, MAPPED_LOAD__MAX - 1,
                              MAPPED_LOAD_EAGER},

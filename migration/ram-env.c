@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What ram/ asks of the rest of the subsystem. */
 #include "io/channel-file.h"
+#include "migration/dirty-rate.h"
 #include "migration/incoming.h"
 #include "migration/lazy-restore.h"
 #include "migration/outgoing.h"
@@ -50,6 +51,9 @@ static void env_live_options(void *opaque, RamLiveOptions *out)
     const MigrationOptions *o = &m->options;
 
     out->xbzrle_cache_size = options_param(o, PARAM_XBZRLE_CACHE_SIZE);
+    out->dirty_limit = options_cap(o, MIGRATION_CAPABILITY_DIRTY_LIMIT)
+                           ? options_param(o, PARAM_VCPU_DIRTY_LIMIT)
+                           : 0;
     out->throttle = (RamThrottleOptions){
         .on = options_cap(o, MIGRATION_CAPABILITY_AUTO_CONVERGE),
         .trigger_threshold = options_param(o, PARAM_THROTTLE_TRIGGER_THRESHOLD),
@@ -72,6 +76,32 @@ static void env_set_throttle(void *opaque, unsigned percent)
     }
 }
 
+static bool env_limit_vcpus(void *opaque, uint64_t mib)
+{
+    Migration *m = opaque;
+    bool locked = bql_locked();
+    g_autoptr(GError) err = NULL;
+
+    if (!locked) {
+        bql_lock();
+    }
+    if (!mib) {
+        dirty_limits_end_migration(m->dirty_limits);
+    } else if (dirty_limits_begin_migration(
+                   m->dirty_limits, mib,
+                   options_param(&m->options, PARAM_X_VCPU_DIRTY_LIMIT_PERIOD), &err)) {
+        g_autofree char *text = g_strdup_printf("each vCPU may make %" PRIu64 " MiB/s dirty", mib);
+
+        recorder_note(m->source_record, text);
+    } else {
+        recorder_error(m->source_record, err->message);
+    }
+    if (!locked) {
+        bql_unlock();
+    }
+    return !err;
+}
+
 static bool env_background(void *opaque)
 {
     Migration *m = opaque;
@@ -81,7 +111,10 @@ static bool env_background(void *opaque)
 
 static void env_note_pass(void *opaque, uint64_t dirty_bytes)
 {
-    migration_note_pass(opaque, dirty_bytes);
+    Migration *m = opaque;
+
+    dirty_limits_note_pass(m->dirty_limits);
+    migration_note_pass(m, dirty_bytes);
 }
 
 static RamSink *compress_sink(Migration *m, GError **errp)
@@ -260,6 +293,7 @@ RamState *migration_ram_new(Migration *m)
         .phase = env_phase,
         .live_options = env_live_options,
         .set_throttle = env_set_throttle,
+        .limit_vcpus = env_limit_vcpus,
         .note_pass = env_note_pass,
         .sink = env_sink,
         .placer = env_placer,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Rates of the outgoing side, and its part of query-migrate (spec 20 section 16). */
+#include "migration/dirty-rate.h"
 #include "migration/forecast.h"
 #include "migration/outgoing.h"
 #include "qapi-events-migration.h"
@@ -176,7 +177,7 @@ static void fill_savings(MigrationState *s, MigrationInfo *info)
 }
 
 /* While the dirty rate is not known yet there is nothing to say. */
-static void fill_forecast(MigrationState *s, MigrationInfo *info)
+MigrationForecast *stats_forecast(MigrationState *s)
 {
     const MigrationCounters *c = &s->m->counters;
     const MigrationOptions *o = &s->m->options;
@@ -185,23 +186,22 @@ static void fill_forecast(MigrationState *s, MigrationInfo *info)
     double synced = stat_get(&c->dirty_sync_bytes);
     /* What a dirty byte takes on the wire. */
     double cost = synced > 0 ? stat_get(&c->pending_bytes) / synced : 1;
-    /* Only pages that were clean could become dirty: what if all had been? */
-    double clean = MAX(1 - left / MAX(total, 1), 0.1);
     ForecastInput in = {
         .pending = left * cost,
         .total = total * cost,
         .hot = stat_get(&c->hot_pages) * TARGET_PAGE_SIZE * cost,
         .bandwidth = limit ? MIN(bandwidth, limit) : bandwidth,
-        .dirty = stat_get(&c->dirty_pages_rate) * TARGET_PAGE_SIZE * cost / clean,
+        .dirty = stat_get(&c->written_pages_rate) * TARGET_PAGE_SIZE * cost,
         .max_bandwidth = limit,
         .downtime_limit_ms = options_param(o, PARAM_DOWNTIME_LIMIT),
         .xbzrle = options_cap(o, MIGRATION_CAPABILITY_XBZRLE),
         .auto_converge = options_cap(o, MIGRATION_CAPABILITY_AUTO_CONVERGE),
+        .dirty_limit = options_cap(o, MIGRATION_CAPABILITY_DIRTY_LIMIT),
+        .postcopy = options_cap(o, MIGRATION_CAPABILITY_POSTCOPY_RAM),
+        .vcpus = s->host->ops->vcpus ? s->host->ops->vcpus(s->host) : 0,
     };
 
-    if (stat_get(&c->dirty_rate_known)) {
-        info->x_forecast = migration_forecast(&in);
-    }
+    return stat_get(&c->dirty_rate_known) ? migration_forecast(&in) : NULL;
 }
 
 static void fill_xbzrle(MigrationState *s, MigrationInfo *info)
@@ -275,7 +275,7 @@ void stats_fill_info(MigrationState *s, MigrationInfo *info)
         fill_ram(s, info, status == MIGRATION_STATUS_COMPLETED);
         fill_savings(s, info);
         if (status == MIGRATION_STATUS_ACTIVE) {
-            fill_forecast(s, info);
+            info->x_forecast = stats_forecast(s);
         }
         if (options_cap(&s->m->options, MIGRATION_CAPABILITY_XBZRLE)) {
             fill_xbzrle(s, info);
@@ -285,6 +285,9 @@ void stats_fill_info(MigrationState *s, MigrationInfo *info)
         }
         info->cpu_throttle_percentage = (int64_t)stat_get(&s->m->counters.throttle_percent);
         info->has_cpu_throttle_percentage = info->cpu_throttle_percentage > 0;
+        info->dirty_limit_throttle_time_per_round = dirty_limits_slept_us(s->m->dirty_limits);
+        info->has_dirty_limit_throttle_time_per_round =
+            info->dirty_limit_throttle_time_per_round > 0;
         fill_times(s, info, status == MIGRATION_STATUS_COMPLETED);
         break;
     default:

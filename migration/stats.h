@@ -36,11 +36,12 @@ typedef struct MigrationCounters {
     uint64_t ram_total;     /* bytes of all blocks that travel */
     uint64_t ram_remaining; /* bytes not sent yet */
     uint64_t dirty_sync_count;
-    uint64_t dirty_rate_known; /* a period is over */
-    uint64_t dirty_pages_rate; /* pages per second in the last period */
-    uint64_t hot_pages;        /* in memory that is written again and again */
-    uint64_t dirty_sync_bytes; /* dirty bytes found by the last sync, */
-    uint64_t pending_bytes;    /* and what they will take on the wire */
+    uint64_t dirty_rate_known;   /* a period is over */
+    uint64_t dirty_pages_rate;   /* pages per second in the last period */
+    uint64_t written_pages_rate; /* the same, with those that were dirty already */
+    uint64_t hot_pages;          /* in memory that is written again and again */
+    uint64_t dirty_sync_bytes;   /* dirty bytes found by the last sync, */
+    uint64_t pending_bytes;      /* and what they will take on the wire */
     /* Written by the migration thread at each window end. */
     uint64_t channel_bytes; /* everything put into the main channel */
     uint64_t mbps_milli;    /* 10^3 bit/s, so that it stays an integer */
@@ -95,6 +96,8 @@ uint64_t stats_bandwidth(MigrationState *s);
 /* Forget the window and freeze the totals; any outcome. */
 void stats_finish(MigrationState *s);
 
+/* What will become of it; NULL: nothing can be said yet. Any thread. */
+MigrationForecast *stats_forecast(MigrationState *s);
 /* What query-migrate says about @s, by its status. Big lock. */
 void stats_fill_info(MigrationState *s, MigrationInfo *info);
 

@@ -167,6 +167,13 @@ static void print_forecast(GString *out, const MigrationForecast *f)
         case MIGRATION_REMEDY_AUTO_CONVERGE:
             g_string_append_printf(out, "auto-converge (%" PRIu64 " %%)", a->value);
             break;
+        case MIGRATION_REMEDY_DIRTY_LIMIT:
+            g_string_append_printf(out, "dirty-limit (vcpu-dirty-limit %" PRIu64 " MB/s)",
+                                   a->value);
+            break;
+        case MIGRATION_REMEDY_POSTCOPY:
+            g_string_append_printf(out, "postcopy (all there in %.1f s)", (double)a->value / 1e3);
+            break;
         default:
             g_string_append_printf(out, "xbzrle (if deltas are %" PRIu64 " times smaller)",
                                    a->value);

@@ -40,6 +40,11 @@ void dirty_limit_remove_vcpu(VCPU *v)
 
 static void begin_slice(VCPU *v, uint64_t limit, int64_t now)
 {
+    if (v->slice_spent_us) {
+        __atomic_store_n(&v->meter.slept_us, v->meter.slept_us + now - v->slice_spent_us,
+                         __ATOMIC_RELAXED);
+        v->slice_spent_us = 0;
+    }
     v->slice_limit = limit;
     v->slice_start_us = now;
     v->meter.budget = limit ? MAX(limit / SLICES_PER_SECOND, 1) : UINT64_MAX;
@@ -59,5 +64,11 @@ int64_t dirty_limit_wait(VCPU *v)
         begin_slice(v, limit, now);
         return 0;
     }
-    return v->meter.budget ? 0 : end;
+    if (v->meter.budget) {
+        return 0;
+    }
+    if (!v->slice_spent_us) {
+        v->slice_spent_us = now;
+    }
+    return end;
 }

@@ -26,6 +26,7 @@ typedef struct VCPU {
     DirtyMeter meter;
     uint64_t slice_limit; /* the limit that this slice was made for */
     int64_t slice_start_us;
+    int64_t slice_spent_us; /* when its pages were used up; 0: not yet */
 
     int sleeping;   /* atomic: in WFI, needs a signal to notice anything */
     int invalidate; /* own thread only: drop the blocks at the next chance */

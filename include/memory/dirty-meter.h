@@ -13,8 +13,9 @@
 #include "memory/ramblock.h"
 
 typedef struct DirtyMeter {
-    uint64_t pages; /* so far; written by the owning thread, read by any (atomic) */
-    uint64_t limit; /* pages per second, 0: any number (atomic) */
+    uint64_t pages;    /* so far; written by the owning thread, read by any (atomic) */
+    uint64_t limit;    /* pages per second, 0: any number (atomic) */
+    uint64_t slept_us; /* because of the limit, so far; as pages */
     /* Owning thread: how many more until spent() is called; UINT64_MAX: any number. */
     uint64_t budget;
     void (*spent)(struct DirtyMeter *meter);
@@ -37,6 +38,11 @@ void dirty_meter_count_page(void);
 static inline uint64_t dirty_meter_pages(const DirtyMeter *meter)
 {
     return __atomic_load_n(&meter->pages, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t dirty_meter_slept_us(const DirtyMeter *meter)
+{
+    return __atomic_load_n(&meter->slept_us, __ATOMIC_RELAXED);
 }
 
 static inline uint64_t dirty_meter_limit(const DirtyMeter *meter)

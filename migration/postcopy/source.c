@@ -38,6 +38,7 @@ bool postcopy_source_due(MigrationState *s)
     g_autoptr(GError) err = NULL;
     MigPendingData p;
 
+    postcopy_auto_consider(s);
     if (!__atomic_load_n(&s->postcopy.wanted, __ATOMIC_RELAXED) ||
         !options_cap(&s->m->options, MIGRATION_CAPABILITY_POSTCOPY_RAM)) {
         return false;

@@ -24,7 +24,10 @@
 #define POSTCOPY_PING_LOADED 3
 
 typedef struct {
-    bool wanted;        /* atomic: migrate-start-postcopy */
+    bool wanted; /* atomic: migrate-start-postcopy, or x-auto-postcopy */
+    /* x-auto-postcopy; migration thread: when the forecast is asked next, and since when it says
+     * that precopy does not end (0: it does not). */
+    int64_t ask_us, hopeless_us;
     PostcopyPush *push; /* atomic; NULL until the switch; the RAM section's */
     bool requests_open; /* atomic: the destination may ask for pages */
     QEMUFile *urgent;   /* as MigrationState.file; NULL: no channel of its own */
@@ -49,6 +52,11 @@ bool postcopy_source_due(MigrationState *s);
 bool postcopy_source_run(MigrationState *s, GError **errp);
 /* Does the guest run over there, or is about to? Any thread. */
 bool postcopy_source_switched(const MigrationState *s);
+
+/* ---- auto.c ---- */
+
+/* x-auto-postcopy: ask for the switch when precopy has no chance. Migration thread, each turn. */
+void postcopy_auto_consider(MigrationState *s);
 
 /* ---- recover.c ---- */
 

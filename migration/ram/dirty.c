@@ -92,6 +92,7 @@ static uint64_t sync_block(DirtyMap *d, DirtyBlock *db)
             continue;
         }
         d->scratch[w] = 0;
+        d->period_written += __builtin_popcountl(written);
         if (test_bit(w, db->passed)) {
             clear_bit(w, db->passed);
             d->spared_pages += __builtin_popcountl(written & db->map[w]);
@@ -116,7 +117,8 @@ uint64_t dirty_map_sync(DirtyMap *d)
     d->period_pages += found;
     if (now - d->period_start_us > PERIOD_US) {
         d->pages_per_second = d->period_pages * G_USEC_PER_SEC / (now - d->period_start_us);
-        d->period_pages = 0;
+        d->written_per_second = d->period_written * G_USEC_PER_SEC / (now - d->period_start_us);
+        d->period_pages = d->period_written = 0;
         d->rate_known = true;
         d->period_start_us = now;
     }

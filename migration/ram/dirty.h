@@ -33,7 +33,10 @@ typedef struct {
     int64_t period_start_us;
     uint64_t period_pages;
     uint64_t pages_per_second; /* of the last whole period */
-    bool rate_known;           /* one is over */
+    /* The same of pages that were written, dirty already or not: what would become dirty if all
+     * were clean. */
+    uint64_t period_written, written_per_second;
+    bool rate_known; /* one is over */
 } DirtyMap;
 
 /* Does @block take part? x-ignore-shared leaves shared memory where it is. */

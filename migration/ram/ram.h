@@ -32,6 +32,7 @@ typedef struct {
 typedef struct {
     uint64_t xbzrle_cache_size; /* bytes */
     RamThrottleOptions throttle;
+    uint64_t dirty_limit; /* dirty-limit: MiB/s for each vCPU once they are too fast; 0: off */
 } RamLiveOptions;
 
 /* Which of precopy-bytes, downtime-bytes, postcopy-bytes grows (spec 20 section 16). */
@@ -56,6 +57,9 @@ typedef struct {
     void (*live_options)(void *opaque, RamLiveOptions *out);
     /* The vCPUs shall sleep @percent of the time; 0: off. Any thread. */
     void (*set_throttle)(void *opaque, unsigned percent);
+    /* No vCPU shall make more than @mib MiB/s dirty; 0: the migration ends, as before it. False:
+     * not possible now. Migration thread, or with the big lock. */
+    bool (*limit_vcpus)(void *opaque, uint64_t mib);
     /* A dirty sync is done: count the pass, send MIGRATION_PASS. @dirty_bytes are to be sent now.
      * Migration thread. */
     void (*note_pass)(void *opaque, uint64_t dirty_bytes);

@@ -319,6 +319,9 @@ void ram_save_cleanup(void *opaque)
             rs->env.set_throttle(rs->env.opaque, 0);
             stat_set(&s->counters->throttle_percent, 0);
         }
+        if (s->limited) {
+            rs->env.limit_vcpus(rs->env.opaque, 0);
+        }
         postcopy_push_free(s->push);
         ram_zero_clear(&s->zero);
         ram_xbzrle_free(s->xbzrle);

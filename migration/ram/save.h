@@ -21,6 +21,7 @@ struct RamSave {
     RamXbzrle *xbzrle;       /* from the end of the first round, if wanted */
     RamUnchanged *unchanged; /* without deltas, if the sink takes patches */
     RamThrottle throttle;
+    uint64_t limited;  /* to so many MiB/s per vCPU; 0: not yet */
     int64_t synced_us; /* when the dirty log was read last, */
     int64_t passed_us; /* and when a pass began */
     uint64_t rounds_seen;

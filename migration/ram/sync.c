@@ -34,6 +34,7 @@ static void read_log(RamSave *s)
     }
     s->synced_us = g_get_monotonic_time();
     stat_set(&s->counters->dirty_pages_rate, s->dirty.pages_per_second);
+    stat_set(&s->counters->written_pages_rate, s->dirty.written_per_second);
     stat_set(&s->counters->dirty_rate_known, s->dirty.rate_known);
     stat_set(&s->counters->hot_pages, s->dirty.hot_words * BITS_PER_LONG);
     stat_set(&s->counters->spared_pages, s->dirty.spared_pages);
@@ -41,13 +42,32 @@ static void read_log(RamSave *s)
     ram_throttle_dirtied(&s->throttle, ram_pending_bytes(s) - pending);
 }
 
+/* Who was too fast once keeps the limit; it may change. */
+static void judge_by_limit(RamState *rs)
+{
+    RamSave *s = rs->save;
+    uint64_t limit = s->live.dirty_limit;
+
+    if ((s->limited ? s->limited != limit
+                    : ram_throttle_too_fast(&s->throttle, &s->live.throttle, s->synced_us,
+                                            bytes_sent(s))) &&
+        rs->env.limit_vcpus(rs->env.opaque, limit)) {
+        s->limited = limit;
+    }
+}
+
 /* The first pass judges nothing before its end: nothing can be known about the guest yet. */
 static void judge(RamState *rs)
 {
     RamSave *s = rs->save;
 
-    if (s->live.throttle.on && !s->last &&
-        ram_throttle_judge(&s->throttle, &s->live.throttle, s->synced_us, bytes_sent(s))) {
+    if (s->last) {
+        return;
+    }
+    if (s->live.dirty_limit) {
+        judge_by_limit(rs);
+    } else if (s->live.throttle.on &&
+               ram_throttle_judge(&s->throttle, &s->live.throttle, s->synced_us, bytes_sent(s))) {
         rs->env.set_throttle(rs->env.opaque, s->throttle.percent);
         stat_set(&s->counters->throttle_percent, s->throttle.percent);
     }

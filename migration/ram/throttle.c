@@ -29,16 +29,43 @@ static unsigned step(const RamThrottle *t, const RamThrottleOptions *o, uint64_t
     return MIN(ideal, o->increment);
 }
 
+/* A period is over. How much might have been dirtied in it? */
+static uint64_t allowed(const RamThrottle *t, const RamThrottleOptions *o, uint64_t sent)
+{
+    return (double)(sent - t->sent_before) * o->trigger_threshold / 100;
+}
+
+static bool strikes_out(RamThrottle *t, uint64_t limit)
+{
+    if (t->dirtied > limit && ++t->strikes >= STRIKES) {
+        t->strikes = 0;
+        return true;
+    }
+    return false;
+}
+
+bool ram_throttle_too_fast(RamThrottle *t, const RamThrottleOptions *o, int64_t now_us,
+                           uint64_t sent)
+{
+    bool too_fast;
+
+    if (now_us - t->since_us < PERIOD_US) {
+        return false;
+    }
+    too_fast = strikes_out(t, allowed(t, o, sent));
+    ram_throttle_start(t, now_us, sent);
+    return too_fast;
+}
+
 bool ram_throttle_judge(RamThrottle *t, const RamThrottleOptions *o, int64_t now_us, uint64_t sent)
 {
-    uint64_t limit = (double)(sent - t->sent_before) * o->trigger_threshold / 100;
+    uint64_t limit = allowed(t, o, sent);
     unsigned before = t->percent;
 
     if (now_us - t->since_us < PERIOD_US) {
         return false;
     }
-    if (t->dirtied > limit && ++t->strikes >= STRIKES) {
-        t->strikes = 0;
+    if (strikes_out(t, limit)) {
         t->percent = MIN(MIN(t->percent + step(t, o, limit), o->max), 99);
     }
     ram_throttle_start(t, now_us, sent);

@@ -31,6 +31,9 @@ static inline void ram_throttle_dirtied(RamThrottle *t, uint64_t bytes)
 {
     t->dirtied += bytes;
 }
+/* If a period is over, judge it and begin the next. True: the guest was too fast again. */
+bool ram_throttle_too_fast(RamThrottle *t, const RamThrottleOptions *o, int64_t now_us,
+                           uint64_t sent);
 /* If a period is over, judge it and begin the next. True: t->percent has changed. */
 bool ram_throttle_judge(RamThrottle *t, const RamThrottleOptions *o, int64_t now_us, uint64_t sent);
 

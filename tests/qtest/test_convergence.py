@@ -58,6 +58,93 @@ def test_throttle_ends_with_the_migration(busy):
     assert src.status() == "running"
 
 
+def limits(vm) -> list[tuple[int, int]]:
+    return [(x["cpu-index"], x["limit-rate"]) for x in vm.cmd("query-vcpu-dirty-limit")]
+
+
+def test_dirty_limit(busy):
+    """A vCPU that writes too fast gets a limit, and loses it when the migration is over."""
+    src, dst = busy
+    src.caps(dirty_limit=True)
+    src.cmd("migrate-set-parameters", vcpu_dirty_limit=7, x_vcpu_dirty_limit_period=200, downtime_limit=0)
+    src.cmd("migrate", uri=listen_address(dst))
+    deadline = time.monotonic() + 120
+    while not limits(src):
+        assert time.monotonic() < deadline and src.cmd("query-migrate")["status"] == "active"
+    assert limits(src) == [(0, 7)]
+    with pytest.raises(QMPError, match="'dirty-limit' sets the limits"):
+        src.cmd("set-vcpu-dirty-limit", dirty_rate=100)
+    src.cmd("migrate-set-parameters", vcpu_dirty_limit=2)  # takes effect at once
+    slept, seen = 0, set()
+    while (info := src.cmd("query-migrate"))["status"] == "active":
+        assert time.monotonic() < deadline, info
+        slept = max(slept, info.get("dirty-limit-throttle-time-per-round", 0))
+        seen |= set(limits(src))
+        if slept > 10000 and (0, 2) in seen:  # enough was seen: let it end
+            src.cmd("migrate-set-parameters", max_bandwidth=0, downtime_limit=2000)
+    src.wait_migration("completed")
+    assert seen <= {(0, 7), (0, 2)}
+    assert "dirty-limit-throttle-time-per-round" not in src.cmd("query-migrate")
+    dst.wait_status("running")
+    guest_full_pass(dst)
+
+
+def test_dirty_limit_ends_with_the_migration(busy):
+    """What was set by hand before holds again, and nothing else does."""
+    src, dst = busy
+    src.caps(dirty_limit=True)
+    src.cmd("set-vcpu-dirty-limit", dirty_rate=500)
+    src.cmd("migrate", uri=listen_address(dst))
+    deadline = time.monotonic() + 60
+    while limits(src) != [(0, 1)]:
+        assert time.monotonic() < deadline
+    src.cmd("migrate_cancel")
+    src.wait_migration("cancelled")
+    assert limits(src) == [(0, 500)]
+    src.cmd("cancel-vcpu-dirty-limit")
+    assert limits(src) == []
+    guest_full_pass(src)
+    with pytest.raises(QMPError, match="incompatible"):
+        src.caps(auto_converge=True)
+    for name, bad in (("vcpu-dirty-limit", 0), ("x-vcpu-dirty-limit-period", 0), ("x-vcpu-dirty-limit-period", 1001)):
+        with pytest.raises(QMPError, match=name):
+            src.cmd("migrate-set-parameters", **{name: bad})
+
+
+def test_auto_postcopy(busy):
+    """What never fits switches to postcopy by itself, and not before all memory was sent once."""
+    src, dst = busy
+    for vm in busy:
+        vm.caps(postcopy_ram=True)
+    with pytest.raises(QMPError, match="requires capability 'postcopy-ram'"):
+        src.caps(postcopy_ram=False, x_auto_postcopy=True)
+    src.caps(x_auto_postcopy=True, events=True)
+    src.cmd("migrate", uri=listen_address(dst))
+    src.qmp.wait_event("MIGRATION", lambda d: d["status"] == "postcopy-active")
+    src.cmd("migrate-set-parameters", max_postcopy_bandwidth=0)
+    info = src.wait_migration("completed")
+    assert info["ram"]["dirty-sync-count"] > 1
+    assert "precopy will not come to an end" in src.hmp("info migrate -a")
+    dst.wait_status("running")
+    guest_full_pass(dst)
+
+
+def test_auto_postcopy_leaves_what_converges(make_vm):
+    """A guest that fits goes by precopy."""
+    guest = pattern_args(mode="pattern", ws="8M", rate="8M", report=0)
+    src = make_vm("godwit", *guest)
+    dst = make_vm("godwit", *guest, "-incoming", "tcp:127.0.0.1:0")
+    src.serial.wait("ready")
+    for vm in (src, dst):
+        vm.caps(postcopy_ram=True)
+    src.caps(x_auto_postcopy=True)
+    src.cmd("migrate-set-parameters", max_bandwidth=64 << 20, downtime_limit=2000)
+    src.cmd("migrate", uri=listen_address(dst))
+    assert src.wait_migration("completed")["ram"]["postcopy-bytes"] == 0
+    dst.wait_status("running")
+    guest_full_pass(dst)
+
+
 def test_passes_are_counted(busy):
     """There is always something left, but each time all memory was sent a pass is over: libvirt waits for the second."""
     src, dst = busy
@@ -93,7 +180,7 @@ def test_forecast(busy):
     while (forecast := src.cmd("query-migrate").get("x-forecast", {})).get("verdict") != "will-not-converge":
         assert time.monotonic() < deadline, forecast
     advice = {a["remedy"]: a["value"] for a in forecast["remedies"]}
-    assert {"max-bandwidth", "downtime-limit", "xbzrle"} <= set(advice)
+    assert {"max-bandwidth", "downtime-limit", "dirty-limit", "postcopy", "xbzrle"} <= set(advice)
     text = src.hmp("info migrate")
     assert "will-not-converge" in text and "would help" in text
     # What stays dirty is known better with every pass, so an operator follows the advice as it changes.

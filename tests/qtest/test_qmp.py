@@ -125,7 +125,8 @@ def test_schema_is_closed(vm):
 def test_every_capability(vm):
     names = [c["capability"] for c in vm.cmd("query-migrate-capabilities")]
     assert {"events", "return-path", "pause-before-switchover", "validate-uuid", "x-ignore-shared"} <= set(names)
-    needs = {"postcopy-preempt": ["postcopy-ram"], "zero-copy-send": ["multifd"]}
+    needs = {"postcopy-preempt": ["postcopy-ram"], "zero-copy-send": ["multifd"],
+             "x-auto-postcopy": ["postcopy-ram"]}
     for name in names:
         for state in (True, False):
             vm.cmd("migrate-set-capabilities",

@@ -50,6 +50,11 @@ static inline void side_set_throttle(void *opaque, unsigned percent)
     ((RamSide *)opaque)->throttle = percent;
 }
 
+static inline bool side_limit_vcpus(void *opaque, uint64_t mib)
+{
+    return false;
+}
+
 static inline void side_note_pass(void *opaque, uint64_t dirty_bytes)
 {
     ((RamSide *)opaque)->passes++;
@@ -102,6 +107,7 @@ static inline void side_init_with(RamSide *s,
         .phase = side_phase,
         .live_options = side_live_options,
         .set_throttle = side_set_throttle,
+        .limit_vcpus = side_limit_vcpus,
         .note_pass = side_note_pass,
         .sink = side_sink,
         .placer = placer,
