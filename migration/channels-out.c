@@ -78,7 +78,7 @@ static void connected(QIOChannel *ioc, GError *err, void *opaque)
     }
 }
 
-ChannelsOpening *channels_open(const MigrationTransport *t, MigrationHost *host, unsigned n,
+ChannelsOpening *channels_open(const GPtrArray *to, MigrationHost *host, unsigned n,
                                ChannelsGreet *greet, ChannelsOpenedCB *cb, void *opaque,
                                GError **errp)
 {
@@ -96,7 +96,8 @@ ChannelsOpening *channels_open(const MigrationTransport *t, MigrationHost *host,
 
         slot->opening = o;
         slot->index = i;
-        slot->connection = transport_connect(t, host, connected, slot, errp);
+        slot->connection =
+            transport_connect(g_ptr_array_index(to, i % to->len), host, connected, slot, errp);
         if (!slot->connection) {
             channels_open_cancel(o);
             return NULL;

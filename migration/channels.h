@@ -32,12 +32,13 @@ typedef void ChannelsOpenedCB(GPtrArray *channels, GError *err, void *opaque);
 typedef bool ChannelsGreet(QIOChannel *ioc, unsigned index, void *opaque, GError **errp);
 
 /*
- * Open @n more connections to @t and @greet (NULL: say nothing) on each without waiting for the
- * others: QEMU 7.2 waits for the first words of one before it shakes hands on the next. @cb runs
- * once from the main loop, when all are there or one has failed (the others are dropped), never
- * before this returns. NULL and *errp: failed at once, @cb is never called.
+ * Open @n more connections, to each of @to (of MigrationTransport) in turn, and @greet (NULL: say
+ * nothing) on each without waiting for the others: QEMU 7.2 waits for the first words of one before
+ * it shakes hands on the next. @cb runs once from the main loop, when all are there or one has
+ * failed (the others are dropped), never before this returns. NULL and *errp: failed at once, @cb
+ * is never called.
  */
-ChannelsOpening *channels_open(const MigrationTransport *t, MigrationHost *host, unsigned n,
+ChannelsOpening *channels_open(const GPtrArray *to, MigrationHost *host, unsigned n,
                                ChannelsGreet *greet, ChannelsOpenedCB *cb, void *opaque,
                                GError **errp);
 /* Before @cb ran: it never will. NULL is fine. */

@@ -12,6 +12,7 @@
  */
 #include "migration/incoming-state.h"
 #include "migration/multifd/multifd.h"
+#include "migration/wire/ram.h"
 #include "qapi-events-migration.h"
 #include "util/lock.h"
 #include "util/log.h"
@@ -115,7 +116,7 @@ static uint32_t our_features(const MigrationIncomingState *mis)
     bool adaptive = options_param(&mis->m->options, PARAM_MULTIFD_COMPRESSION) ==
                     MULTI_FD_COMPRESSION_X_ADAPTIVE;
 
-    return PEER_FAILURE_TEXT | PEER_COMMIT | PEER_ZERO_RUN | PEER_PAGE_TWICE |
+    return PEER_FAILURE_TEXT | PEER_COMMIT | PEER_ZERO_RUN | PEER_PAGE_TWICE | PEER_LOST_CHANNEL |
            (adaptive ? PEER_ADAPTIVE : 0);
 }
 
@@ -376,6 +377,9 @@ void incoming_shutdown(MigrationIncomingState *mis)
     stop_listening(mis);
     postcopy_incoming_stop_listening(mis);
     if (mis->thread) {
+        if (mis->multifd) {
+            multifd_recv_shutdown(mis->multifd); /* it may be waiting for one that has not come */
+        }
         qemu_file_shutdown(mis->file);
         incoming_finish(mis);
     }
@@ -400,6 +404,32 @@ bool incoming_marker(MigrationIncomingState *mis, bool flush, GError **errp)
         return false;
     }
     return !mis->multifd || multifd_recv_marker(mis->multifd, flush, errp);
+}
+
+bool incoming_lost_channel(MigrationIncomingState *mis, uint64_t number, GError **errp)
+{
+    if (!mis->multifd || !mis->return_path) {
+        error_setg(errp, "The source speaks of lost channels (%" PRIu64 ") without %s", number,
+                   mis->multifd ? "a return path" : "multifd");
+        return false;
+    }
+    if (number == RAM_CHANNELS_CHECK) {
+        return return_path_lost_channel(mis->return_path, RP_CHANNELS_CHECKED, errp);
+    }
+    if (number == RAM_CHANNELS_MAY_BREAK) {
+        multifd_recv_may_break(mis->multifd);
+        return true;
+    }
+    return multifd_recv_given_up(mis->multifd, number, errp);
+}
+
+/* Any thread. A source that cannot be told notices at the latest when it asks. */
+static void channel_lost(unsigned id, const GError *err, void *opaque)
+{
+    MigrationIncomingState *mis = opaque;
+
+    recorder_note(mis->m->destination_record, err->message);
+    return_path_lost_channel(mis->return_path, id, NULL);
 }
 
 /* ---- listening ---- */
@@ -519,7 +549,9 @@ static MultifdRecv *expect_multifd(MigrationIncomingState *mis)
     MultifdRecvConfig config = {
         .channels = options_multifd_channels(o),
         .codec = options_multifd_codec(o),
+        .patience_ms = options_param(o, PARAM_X_MULTIFD_PATIENCE),
         .failed = multifd_failed,
+        .lost = channel_lost,
         .opaque = mis,
     };
 

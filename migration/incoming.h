@@ -30,6 +30,8 @@ void incoming_run_on(MigrationIncomingState *mis, QIOChannel *ioc);
 void incoming_bind_placer(MigrationIncomingState *mis, RAMList *list, RamPlacer *placer);
 /* See RamEnv.marker. */
 bool incoming_marker(MigrationIncomingState *mis, bool flush, GError **errp);
+/* See RamEnv.lost_channel. */
+bool incoming_lost_channel(MigrationIncomingState *mis, uint64_t number, GError **errp);
 /* The channel of the stream; NULL: there is none (yet, or any more). Incoming thread. */
 QIOChannel *incoming_channel(const MigrationIncomingState *mis);
 MigrationStatus incoming_status(const MigrationIncomingState *mis);

@@ -245,6 +245,7 @@ static const ReturnPathEvents return_path_events = {
     .bitmap = postcopy_source_bitmap,
     .resume_ack = postcopy_source_resume_ack,
     .loaded = peer_loaded,
+    .lost_channel = outgoing_peer_lost_channel,
     .done = peer_done,
 };
 
@@ -505,12 +506,12 @@ void outgoing_finish(MigrationState *s)
         migration_join(g_steal_pointer(&s->thread));
     }
     g_source_destroy(s->finish);
+    if (s->return_path) {
+        io_channel_shutdown(qemu_file_channel(s->file), IO_SHUTDOWN_READ);
+        return_path_reader_join(g_steal_pointer(&s->return_path));
+    }
     outgoing_end_multifd(s);
     if (s->file) {
-        if (s->return_path) {
-            io_channel_shutdown(qemu_file_channel(s->file), IO_SHUTDOWN_READ);
-            return_path_reader_join(g_steal_pointer(&s->return_path));
-        }
         close_file(s);
     }
     qemu_fclose(take_file(s, &s->postcopy.urgent), NULL);
@@ -645,6 +646,7 @@ void outgoing_free(MigrationState *s)
         g_source_unref(s->finish);
         g_source_unref(s->cut);
         transport_free(s->transport);
+        g_clear_pointer(&s->multifd_to, g_ptr_array_unref);
         g_clear_error(&s->error);
         g_clear_error(&s->peer_error);
         g_cond_clear(&s->wake);

@@ -84,6 +84,8 @@ static const ParamRow params[PARAM__MAX] = {
     [PARAM_MULTIFD_CHANNELS] = {"multifd-channels", "multifd-channels", "", 1, 255, 2},
     [PARAM_MULTIFD_COMPRESSION] = {"multifd-compression", "multifd-compression", "", 0,
                                    MULTI_FD_COMPRESSION__MAX - 1, MULTI_FD_COMPRESSION_NONE},
+    [PARAM_X_MULTIFD_PATIENCE] = {"x-multifd-patience", "x-multifd-patience", "ms", 100, 3600000,
+                                  30000},
     [PARAM_MULTIFD_ZLIB_LEVEL] = {"multifd-zlib-level", "multifd-zlib-level", "", 0, 9, 1},
     [PARAM_MULTIFD_ZSTD_LEVEL] = {"multifd-zstd-level", "multifd-zstd-level", "", 0, 20, 1},
     [PARAM_COMPRESS_LEVEL] = {"compress-level", "x-compress-level", "", 0, 9, 1},
@@ -113,6 +115,7 @@ static const char *const texts[TEXT__MAX] = {
     [TEXT_TLS_HOSTNAME] = "tls-hostname",
     [TEXT_TLS_AUTHZ] = "tls-authz",
     [TEXT_X_SNAPSHOT_DIRECTORY] = "x-snapshot-directory",
+    [TEXT_X_MULTIFD_ADDRESSES] = "x-multifd-addresses",
 };
 
 static const struct {

@@ -27,6 +27,7 @@ typedef enum {
     PARAM_XBZRLE_CACHE_SIZE,
     PARAM_MULTIFD_CHANNELS,
     PARAM_MULTIFD_COMPRESSION,
+    PARAM_X_MULTIFD_PATIENCE,
     PARAM_MULTIFD_ZLIB_LEVEL,
     PARAM_MULTIFD_ZSTD_LEVEL,
     PARAM_COMPRESS_LEVEL,
@@ -51,6 +52,7 @@ typedef enum {
     TEXT_TLS_HOSTNAME, /* source: the name of the destination's certificate, if not the address's */
     TEXT_TLS_AUTHZ,    /* destination: id of the object that knows who may come in */
     TEXT_X_SNAPSHOT_DIRECTORY, /* where snapshots are, if not beside the first image */
+    TEXT_X_MULTIFD_ADDRESSES,  /* source: where multifd channels go, in turn; URIs and commas */
     TEXT__MAX,
 } MigText;
 

@@ -35,6 +35,57 @@ static void extra_opened(GPtrArray *channels, GError *err, void *opaque)
     preempt_open(s, s->transport, g_steal_pointer(&main), urgent_opened);
 }
 
+static MigrationTransport *parse_address(const char *uri, const MigrationOptions *o, GError **errp)
+{
+    MigrationTransport *t = transport_parse_uri(uri, errp);
+
+    if (t && !(transport_flags(t) & TRANSPORT_MULTI_CHANNEL)) {
+        error_setg(errp, "'%s' can have one channel only", uri);
+        g_clear_pointer(&t, transport_free);
+    }
+    if (t) {
+        transport_set_options(t, o);
+    } else {
+        g_prefix_error(errp, "Parameter 'x-multifd-addresses': ");
+    }
+    return t;
+}
+
+/* Where the channels of multifd go, if not where the main one does. */
+static bool parse_addresses(MigrationState *s, GError **errp)
+{
+    const MigrationOptions *o = &s->m->options;
+    const char *text = options_text(o, TEXT_X_MULTIFD_ADDRESSES);
+    g_auto(GStrv) uris = g_strsplit(text, ",", -1);
+
+    if (*text && !options_multifd_channels(o)) {
+        error_setg(errp, "Parameter 'x-multifd-addresses' needs the capability 'multifd': turn "
+                         "it on, or set the parameter to \"\"");
+        return false;
+    }
+    for (unsigned i = 0; uris[i]; i++) {
+        MigrationTransport *t = parse_address(uris[i], o, errp);
+
+        if (!t) {
+            return false;
+        }
+        if (!s->multifd_to) {
+            s->multifd_to = g_ptr_array_new_with_free_func((GDestroyNotify)transport_free);
+        }
+        g_ptr_array_add(s->multifd_to, t);
+    }
+    return true;
+}
+
+/* Are losses of channels to be survived? Not where pages are pulled, too. */
+static bool may_break(const MigrationState *s)
+{
+    const MigrationOptions *o = &s->m->options;
+
+    return *options_text(o, TEXT_X_MULTIFD_ADDRESSES) &&
+           !options_cap(o, MIGRATION_CAPABILITY_POSTCOPY_RAM);
+}
+
 static bool introduce(QIOChannel *ioc, unsigned index, void *opaque, GError **errp)
 {
     MigrationState *s = opaque;
@@ -48,6 +99,7 @@ static void main_opened(QIOChannel *ioc, GError *err, void *opaque)
 {
     MigrationState *s = opaque;
     g_autoptr(QIOChannel) main = ioc;
+    g_autoptr(GPtrArray) there = g_ptr_array_new(); /* where this one goes */
     unsigned channels = options_multifd_channels(&s->m->options);
 
     s->connection = NULL;
@@ -59,7 +111,9 @@ static void main_opened(QIOChannel *ioc, GError *err, void *opaque)
         preempt_open(s, s->transport, g_steal_pointer(&main), urgent_opened);
         return;
     }
-    s->opening = channels_open(s->transport, s->host, channels, introduce, extra_opened, s, &err);
+    g_ptr_array_add(there, s->transport);
+    s->opening = channels_open(s->multifd_to ? s->multifd_to : there, s->host, channels, introduce,
+                               extra_opened, s, &err);
     if (!s->opening) {
         outgoing_fail_early(s, err);
         return;
@@ -69,6 +123,9 @@ static void main_opened(QIOChannel *ioc, GError *err, void *opaque)
 
 bool outgoing_connect(MigrationState *s, GError **errp)
 {
+    if (!parse_addresses(s, errp)) {
+        return false;
+    }
     s->connection = transport_connect(s->transport, s->host, main_opened, s, errp);
     return s->connection != NULL;
 }
@@ -110,6 +167,25 @@ static void channel_failed(GError *err, void *opaque)
     g_source_attach(s->cut, NULL);
 }
 
+static void channel_lost(unsigned id, const GError *err, void *opaque)
+{
+    MigrationState *s = opaque;
+    g_autofree char *text = g_strdup_printf("lost, the others go on: %s", err->message);
+
+    recorder_note(s->m->source_record, text);
+}
+
+bool outgoing_peer_lost_channel(void *opaque, uint32_t value, GError **errp)
+{
+    MigrationState *s = opaque;
+
+    if (!s->multifd) {
+        error_setg(errp, "The destination has lost multifd channel %u, but there are none", value);
+        return false;
+    }
+    return multifd_send_peer_lost(s->multifd, value, errp);
+}
+
 static bool can_zero_copy(const GPtrArray *channels, GError **errp)
 {
     for (unsigned i = 0; i < channels->len; i++) {
@@ -133,8 +209,11 @@ bool outgoing_start_multifd(MigrationState *s, GPtrArray *extra, GError **errp)
             options_param(o, PARAM_ZERO_PAGE_DETECTION) == ZERO_PAGE_DETECTION_MULTIFD,
         .sync_each_section = options_switch(o, SWITCH_MULTIFD_FLUSH_AFTER_EACH_SECTION),
         .zero_copy = options_cap(o, MIGRATION_CAPABILITY_ZERO_COPY_SEND),
+        .may_break = may_break(s),
+        .patience_ms = options_param(o, PARAM_X_MULTIFD_PATIENCE),
         .counters = migration_counters(s->m),
         .failed = channel_failed,
+        .lost = channel_lost,
         .opaque = s,
     };
 

@@ -28,6 +28,7 @@ struct MigrationState {
     /* Main thread. */
     MigrationTransport *transport;   /* NULL: a snapshot */
     TransportConnection *connection; /* while connecting */
+    GPtrArray *multifd_to;           /* of MigrationTransport; NULL: to @transport */
     QIOChannel *main;                /* connected, while others are not yet: */
     ChannelsOpening *opening;
     GPtrArray *extra; /* those of multifd, connected */
@@ -145,8 +146,10 @@ bool outgoing_connect(MigrationState *s, GError **errp);
 bool outgoing_connect_cancel(MigrationState *s);
 /* Make @extra the channels of multifd. False: *errp, and @extra is released. */
 bool outgoing_start_multifd(MigrationState *s, GPtrArray *extra, GError **errp);
-/* Wait for its threads, note what each channel did, close them. */
+/* Wait for its threads, note what each channel did, close them; the return path's has ended. */
 void outgoing_end_multifd(MigrationState *s);
+/* See ReturnPathEvents.lost_channel; @opaque: a MigrationState. Return-path thread. */
+bool outgoing_peer_lost_channel(void *opaque, uint32_t value, GError **errp);
 /* Takes @err. Before there is a thread: the guest was never touched. */
 void outgoing_fail_early(MigrationState *s, GError *err);
 /* ---- background.c; migration thread ---- */

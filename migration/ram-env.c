@@ -276,6 +276,17 @@ static bool env_marker(void *opaque, bool flush, GError **errp)
     return !m->incoming || incoming_marker(m->incoming, flush, errp);
 }
 
+static bool env_lost_channel(void *opaque, uint64_t number, GError **errp)
+{
+    Migration *m = opaque;
+
+    if (!m->incoming) {
+        error_setg(errp, "A lost channel (%" PRIu64 ") in a snapshot", number);
+        return false;
+    }
+    return incoming_lost_channel(m->incoming, number, errp);
+}
+
 static uint32_t env_peer_features(void *opaque)
 {
     Migration *m = opaque;
@@ -298,6 +309,7 @@ RamState *migration_ram_new(Migration *m)
         .sink = env_sink,
         .placer = env_placer,
         .marker = env_marker,
+        .lost_channel = env_lost_channel,
         .peer_features = env_peer_features,
         .opaque = m,
     };

@@ -82,6 +82,11 @@ static bool handle_message(ReturnPathReader *r, ReturnPathVerdict *verdict, GErr
             return r->events.resume_ack(r->opaque, msg.value, errp);
         }
         break;
+    case RP_LOST_CHANNEL:
+        if (r->events.lost_channel) {
+            return r->events.lost_channel(r->opaque, msg.value, errp);
+        }
+        break;
     default:
         break;
     }
@@ -282,6 +287,11 @@ bool return_path_pong(ReturnPathWriter *w, uint32_t cookie, uint32_t features, G
         msg.value = STREAM_HELLO_ANSWER | features;
     }
     return send_message(w, &msg, errp);
+}
+
+bool return_path_lost_channel(ReturnPathWriter *w, uint32_t number, GError **errp)
+{
+    return send_message(w, &(ReturnPathMessage){.type = RP_LOST_CHANNEL, .value = number}, errp);
 }
 
 bool return_path_loaded(ReturnPathWriter *w, GError **errp)

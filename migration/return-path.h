@@ -33,6 +33,8 @@ typedef struct {
     /* RECV_BITMAP: what follows it is next in @f. */
     bool (*bitmap)(void *opaque, const char *block, QEMUFile *f, GError **errp);
     bool (*resume_ack)(void *opaque, uint32_t value, GError **errp);
+    /* Channel @value of multifd is lost, or RP_CHANNELS_CHECKED. As for request. */
+    bool (*lost_channel)(void *opaque, uint32_t value, GError **errp);
     /* Nothing more will come. Unless accepted, @err (callee frees) says why; @explained: in the
      * destination's own words. Called exactly once. */
     void (*done)(void *opaque, ReturnPathVerdict verdict, GError *err, bool explained);
@@ -58,6 +60,8 @@ void return_path_writer_attach(ReturnPathWriter *w, QIOChannel *ioc);
 void return_path_writer_open_requests(ReturnPathWriter *w);
 /* PONG; a Godwit's hello is answered with @features (PeerFeatures). */
 bool return_path_pong(ReturnPathWriter *w, uint32_t cookie, uint32_t features, GError **errp);
+/* Channel @number is lost, or RP_CHANNELS_CHECKED. */
+bool return_path_lost_channel(ReturnPathWriter *w, uint32_t number, GError **errp);
 /* "All is loaded: say that I may have the guest." */
 bool return_path_loaded(ReturnPathWriter *w, GError **errp);
 /* Pages somebody waits for: @length bytes at @offset of a block. */

@@ -296,6 +296,15 @@ bool switchover_store(MigrationState *s, const VMDescWriter *desc, GError **errp
 /* The destination may have to read what is still on its way before it confirms. */
 #define CONFIRM_PATIENCE_US (5 * G_TIME_SPAN_SECOND)
 
+/* It may also be waiting for a channel to move, until it gives that up. */
+static int64_t confirm_patience_us(const MigrationState *s)
+{
+    uint64_t patience_ms =
+        s->multifd_to ? options_param(&s->m->options, PARAM_X_MULTIFD_PATIENCE) : 0;
+
+    return CONFIRM_PATIENCE_US + 2 * patience_ms * G_TIME_SPAN_MILLISECOND;
+}
+
 /*
  * One step or two? Agreed on while the guest still runs. The destination confirms that it waits:
  * one that had not understood would take the guest at EOF, and a cancel must not be fooled.
@@ -309,7 +318,7 @@ static bool choose_steps(MigrationState *s, GError **errp)
         return true;
     }
     outgoing_ping(s, STREAM_WAIT_FOR_COMMIT);
-    end = g_get_monotonic_time() + CONFIRM_PATIENCE_US;
+    end = g_get_monotonic_time() + confirm_patience_us(s);
     g_mutex_lock(&s->lock);
     while (!s->peer_waits && !s->peer_done && !s->cancelled && !s->error &&
            g_cond_wait_until(&s->wake, &s->lock, end)) {

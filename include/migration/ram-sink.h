@@ -23,6 +23,8 @@ typedef struct {
 } RamPatch;
 
 typedef struct RamSink RamSink;
+/* Pages that have to be sent again. */
+typedef void RamAgain(RAMBlock *block, uint64_t first, uint64_t count, void *opaque);
 /* Migration thread only. The big lock is held in setup and finish, not elsewhere. False: *errp set,
  * migration fails. */
 typedef struct RamSinkOps {
@@ -52,6 +54,10 @@ typedef struct RamSinkOps {
     /* A dirty sync was done: from now on pages that were sent may be sent again. Between two of
      * these no page comes twice. Optional. Outside of sections too. */
     void (*new_pass)(RamSink *sink);
+    /* Pages that were sent may be lost on the way: @again is called for those, and they may come as
+     * after new_pass(). With @f: first ask the destination about all sent so far. Optional. Outside
+     * of sections too, without @f. */
+    bool (*take_back)(RamSink *sink, QEMUFile *f, RamAgain *again, void *opaque, GError **errp);
     /* Everything queued leaves before the section's EOS (or its next barrier); @last: VM is
      * stopped, final section. */
     bool (*end_round)(RamSink *sink, QEMUFile *f, bool last, GError **errp);

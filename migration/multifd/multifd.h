@@ -10,6 +10,22 @@
  * marker into the main one. Whoever reads the marker waits until each channel has come to its
  * SYNC, and each channel waits there for the marker. So a page that is sent again after a sync is
  * never overtaken by its older self. Between two syncs no page is sent twice.
+ *
+ * Between Godwits, channels may break (config.may_break) as long as one is left. A marker then
+ * stands for channels that are at their SYNC and those that have ended: of neither anything older
+ * can come. The source remembers which channel has carried a page last, and sends what a lost one
+ * had again, behind a marker. Each side tells the other what it has lost: the source in the main
+ * channel, the destination on the return path. Before the last marker the source asks whether all
+ * has arrived.
+ *
+ *   source   pages, SYNC -> X  (X is cut)        destination   X ended, told by RP_LOST_CHANNEL
+ *            marker k, CHECK -> main                           marker k: Y is at SYNC k, X is gone
+ *            RP_CHANNELS_CHECKED <-                            "these are lost: X"
+ *            LOST X, SYNC -> Y, marker k + 1, pages of X -> Y
+ *
+ * A channel that stalls is given up after config.patience_ms, by whom it holds up: the source whose
+ * queue for it stays full while others have nothing to do, or the destination that waits at a
+ * marker for it alone.
  */
 #ifndef GODWIT_MIGRATION_MULTIFD_MULTIFD_H
 #define GODWIT_MIGRATION_MULTIFD_MULTIFD_H
@@ -35,9 +51,15 @@ typedef struct {
      * codec). A channel of which the kernel says at a sync that it copied all the same goes on
      * without. */
     bool zero_copy;
+    /* To a destination that knows of this, the loss of a channel is no failure while another is
+     * left: what it carried is sent again. Markers are then records of their own. */
+    bool may_break;
+    unsigned patience_ms; /* with may_break: one that does not move for so long is lost */
     MigrationCounters *counters;
     /* A channel has failed, @err (callee frees) is the first error of all. Any thread, once. */
     void (*failed)(GError *err, void *opaque);
+    /* Channel @id is lost for @err, but others are left and go on without it. Any thread. */
+    void (*lost)(unsigned id, const GError *err, void *opaque);
     void *opaque;
 } MultifdSendConfig;
 
@@ -55,6 +77,9 @@ void multifd_send_shutdown(MultifdSend *s);
 void multifd_send_stop(MultifdSend *s);
 /* Stop if that was not done, close the channels. NULL is fine. */
 void multifd_send_free(MultifdSend *s);
+/* The destination has lost channel @value, or (RP_CHANNELS_CHECKED) has told of all that were lost
+ * before the marker we asked behind. False and *errp: that makes no sense. Any thread. */
+bool multifd_send_peer_lost(MultifdSend *s, uint32_t value, GError **errp);
 /* Nothing has failed; else *errp. Any thread. */
 bool multifd_send_check(MultifdSend *s, GError **errp);
 /* Bytes the channels took that the destination is not known to have read (io_channel_backlog()). */
@@ -76,8 +101,10 @@ typedef struct MultifdRecv MultifdRecv;
 typedef struct {
     unsigned channels;
     MultifdCodecOptions codec;
+    unsigned patience_ms; /* once the source has said that channels may break; as for it */
     /* As for the source. */
     void (*failed)(GError *err, void *opaque);
+    void (*lost)(unsigned id, const GError *err, void *opaque);
     void *opaque;
 } MultifdRecvConfig;
 
@@ -92,6 +119,11 @@ void multifd_recv_bind(MultifdRecv *r, RAMList *list, bool ignore_shared, RamPla
  * it are in place. Incoming thread, big lock not held.
  */
 bool multifd_recv_marker(MultifdRecv *r, bool flush, GError **errp);
+/* The source can do without some channels: each that is lost is told to config.lost(), also those
+ * that are by now. Before the first marker; incoming thread. */
+void multifd_recv_may_break(MultifdRecv *r);
+/* The source has lost channel @number, and sends again what that had. Incoming thread. */
+bool multifd_recv_given_up(MultifdRecv *r, uint64_t number, GError **errp);
 /* Cut all channels, wake everybody; any thread. False: that was done already. */
 bool multifd_recv_shutdown(MultifdRecv *r);
 /*

@@ -7,10 +7,14 @@
  */
 #include "migration/multifd/multifd.h"
 #include "migration/ram/ram.h"
+#include "migration/wire/ram.h"
 #include "util/iov.h"
 #include "util/log.h"
 
 LOG_CATEGORY(multifd)
+
+/* So often within config.patience_ms who waits looks whether anything comes. */
+#define PATIENCE_LOOKS 8
 
 typedef struct {
     MultifdRecv *r;
@@ -27,10 +31,17 @@ typedef struct {
     uint64_t bytes, packets, pages; /* received so far; atomic, written by the thread */
     bool placing;                   /* atomic: the thread is at a page */
     bool late;                      /* the thread's: there was one although all were retired */
+    bool broken;                    /* the thread's: it was the line that failed */
 
     /* With MultifdRecv.lock. */
     uint64_t syncs; /* SYNC packets that came, all before them is in place */
-    bool ended;     /* the peer closed it, between two packets */
+    bool lost;      /* nothing more comes: closed between two packets, or broken and that is fine */
+    GError *error;  /* why it broke */
+    bool ended;     /* lost, and the source has been told if it is interested */
+    bool given_up;  /* the source has lost it, and sends again what was on it */
+    bool silent;    /* we have, because others had to wait for it */
+    uint64_t seen_bytes; /* while the loader waits at a marker: where it was, */
+    int64_t seen_us;     /* and since when; 0: not looked yet */
 } MultifdRecvChannel;
 
 struct MultifdRecv {
@@ -47,6 +58,8 @@ struct MultifdRecv {
     GCond released;
     uint64_t markers; /* channels may go on behind so many SYNCs */
     bool mode_known, per_pass;
+    bool may_break; /* the loss of a channel is no failure while another is left */
+    unsigned lost;
     bool cut;
     GError *error;
 
@@ -113,7 +126,6 @@ static bool read_payload(MultifdRecvChannel *c, unsigned n, GError **errp)
     size_t left = iov_size(iov, n);
 
     iov[n++] = (struct iovec){c->header, MULTIFD_HEADER_SIZE};
-    count_bytes(c, left);
     for (;;) {
         ssize_t got = io_channel_readv(c->ioc, iov, n, errp);
 
@@ -121,8 +133,10 @@ static bool read_payload(MultifdRecvChannel *c, unsigned n, GError **errp)
             if (got == 0) {
                 error_setg(errp, "Unexpected end of stream inside a packet");
             }
+            c->broken = true;
             return false;
         }
+        count_bytes(c, MIN((size_t)got, left));
         if ((size_t)got >= left) {
             c->ahead = got - left;
             return true;
@@ -146,6 +160,7 @@ static int read_header(MultifdRecvChannel *c, GError **errp)
         }
     }
     c->ahead = 0;
+    c->broken = got < 0;
     if (got == 1) {
         count_bytes(c, MULTIFD_HEADER_SIZE);
     }
@@ -325,12 +340,17 @@ static bool all_arrived(MultifdRecv *r, uint64_t number, GError **errp)
 {
     for (unsigned i = 0; i < r->config.channels; i++) {
         const MultifdRecvChannel *c = r->channels[i];
+        bool missing = c && c->syncs < number && c->ended;
 
-        if (c && c->syncs < number && c->ended) {
+        if (missing && r->may_break && r->lost < r->config.channels) {
+            continue;
+        }
+        if (missing) {
             error_setg(errp,
                        "multifd channel %u (%s) ended at offset %" PRIu64
-                       " before its SYNC packet %" PRIu64,
-                       i, io_channel_name(c->ioc), stat_get(&c->bytes), number);
+                       " before its SYNC packet %" PRIu64 "%s%s",
+                       i, io_channel_name(c->ioc), stat_get(&c->bytes), number,
+                       c->error ? ": " : "", c->error ? c->error->message : "");
             return true;
         }
         if (!c || c->syncs < number) {
@@ -340,13 +360,60 @@ static bool all_arrived(MultifdRecv *r, uint64_t number, GError **errp)
     return true;
 }
 
+/* With the lock held: cut the channels that are silent although others wait at SYNC @number. */
+static void give_up_silent(MultifdRecv *r, uint64_t number)
+{
+    int64_t now = g_get_monotonic_time();
+    int64_t patience = r->config.patience_ms * G_TIME_SPAN_MILLISECOND;
+    bool others_wait = false;
+
+    for (unsigned i = 0; i < r->config.channels; i++) {
+        const MultifdRecvChannel *c = r->channels[i];
+
+        others_wait |= c && c->syncs >= number && !c->lost;
+    }
+    for (unsigned i = 0; i < r->config.channels && others_wait; i++) {
+        MultifdRecvChannel *c = r->channels[i];
+        uint64_t bytes = c ? stat_get(&c->bytes) : 0;
+
+        if (!c || c->syncs >= number || c->lost) {
+            continue;
+        }
+        if (!c->seen_us || bytes != c->seen_bytes) {
+            c->seen_bytes = bytes;
+            c->seen_us = now;
+        } else if (now - c->seen_us > patience) {
+            c->silent = true;
+            io_channel_shutdown(c->ioc, IO_SHUTDOWN_BOTH);
+        }
+    }
+}
+
+/* With the lock held: sleep until something is different. */
+static void wait_for_channels(MultifdRecv *r, uint64_t number)
+{
+    int64_t look =
+        g_get_monotonic_time() + r->config.patience_ms * G_TIME_SPAN_MILLISECOND / PATIENCE_LOOKS;
+
+    if (!r->may_break) {
+        g_cond_wait(&r->arrived, &r->lock);
+    } else if (!g_cond_wait_until(&r->arrived, &r->lock, look)) {
+        give_up_silent(r, number);
+    }
+}
+
 static bool await_channels(MultifdRecv *r, GError **errp)
 {
     GError *err = NULL;
     uint64_t number = r->markers + 1;
 
+    for (unsigned i = 0; i < r->config.channels; i++) {
+        if (r->channels[i]) {
+            r->channels[i]->seen_us = 0;
+        }
+    }
     while (!r->cut && !all_arrived(r, number, &err)) {
-        g_cond_wait(&r->arrived, &r->lock);
+        wait_for_channels(r, number);
     }
     if (!err && r->error) {
         err = g_error_copy(r->error);
@@ -376,15 +443,89 @@ bool multifd_recv_marker(MultifdRecv *r, bool flush, GError **errp)
     return ok;
 }
 
-/* ---- a channel's thread ---- */
+/* ---- lost channels ---- */
 
-static void note_end(MultifdRecvChannel *c)
+static void tell_lost(MultifdRecvChannel *c)
 {
-    g_mutex_lock(&c->r->lock);
-    c->ended = true;
-    g_cond_signal(&c->r->arrived);
-    g_mutex_unlock(&c->r->lock);
+    MultifdRecv *r = c->r;
+    GError *err = c->error ? g_error_copy(c->error) : NULL;
+
+    if (!err) {
+        error_setg(&err, "The other side closed it");
+    }
+    g_prefix_error(&err, "multifd channel %u (%s) at offset %" PRIu64 ": %s", c->id,
+                   io_channel_name(c->ioc), stat_get(&c->bytes),
+                   c->silent ? "Others had to wait too long for it ('x-multifd-patience'): " : "");
+    r->config.lost(c->id, err, r->config.opaque);
+    g_error_free(err);
 }
+
+void multifd_recv_may_break(MultifdRecv *r)
+{
+    g_autoptr(GPtrArray) lost = g_ptr_array_new();
+
+    g_mutex_lock(&r->lock);
+    r->may_break = true;
+    for (unsigned i = 0; i < r->config.channels; i++) {
+        if (r->channels[i] && r->channels[i]->lost) {
+            g_ptr_array_add(lost, r->channels[i]);
+        }
+    }
+    g_mutex_unlock(&r->lock);
+    g_ptr_array_foreach(lost, (GFunc)(void (*)(void))tell_lost, NULL);
+}
+
+bool multifd_recv_given_up(MultifdRecv *r, uint64_t number, GError **errp)
+{
+    bool ok = false;
+
+    g_mutex_lock(&r->lock);
+    if (r->may_break && number < r->config.channels && r->channels[number]) {
+        r->channels[number]->given_up = ok = true;
+        io_channel_shutdown(r->channels[number]->ioc, IO_SHUTDOWN_BOTH);
+    }
+    g_mutex_unlock(&r->lock);
+    if (!ok) {
+        error_setg(errp, "The source has lost multifd channel %" PRIu64 ", which is none of %u",
+                   number, r->config.channels);
+    }
+    return ok;
+}
+
+/*
+ * The line is gone: closed between two packets (@err NULL), or broken. False: that ends the
+ * migration now. Otherwise @err is taken; who waits for a SYNC on it hears that none will come,
+ * and if that is fine, the source hears it first.
+ */
+static bool lose_channel(MultifdRecvChannel *c, GError *err)
+{
+    MultifdRecv *r = c->r;
+    bool fine, tell;
+
+    g_mutex_lock(&r->lock);
+    /* Whether channels may break is known with the first marker. */
+    fine =
+        !r->cut && (!err || !r->mode_known || (r->may_break && r->lost + 1 < r->config.channels));
+    tell = fine && r->may_break && !c->given_up;
+    if (fine) {
+        c->error = err;
+        c->lost = true;
+        r->lost++;
+        c->ended = !tell;
+    }
+    g_cond_signal(&r->arrived);
+    g_mutex_unlock(&r->lock);
+    if (tell) {
+        tell_lost(c);
+        g_mutex_lock(&r->lock);
+        c->ended = true;
+        g_cond_signal(&r->arrived);
+        g_mutex_unlock(&r->lock);
+    }
+    return fine || !err;
+}
+
+/* ---- a channel's thread ---- */
 
 /* False: *errp. */
 static bool receive(MultifdRecvChannel *c, GError **errp)
@@ -404,7 +545,7 @@ static bool receive(MultifdRecvChannel *c, GError **errp)
         }
     }
     if (got == 0) {
-        note_end(c);
+        lose_channel(c, NULL);
     }
     return got == 0;
 }
@@ -418,7 +559,7 @@ static gpointer recv_thread(gpointer opaque)
         if (is_retired(c->r) && !c->late) {
             trace(multifd, "retired channel %u: %s", c->id, err->message);
             g_error_free(err);
-        } else {
+        } else if (!c->broken || !lose_channel(c, err)) {
             channel_fail(c, err);
         }
     }
@@ -492,6 +633,7 @@ static void free_channel(MultifdRecvChannel *c)
     if (c->decoder) {
         c->decoder->free(c->decoder);
     }
+    g_clear_error(&c->error);
     g_free(c->coded);
     g_free(c);
 }

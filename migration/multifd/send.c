@@ -7,10 +7,13 @@
  * wait for them, and to fail.
  */
 #include "migration/multifd/send.h"
+#include "migration/wire/stream.h"
 #include "util/lock.h"
 
 /* So many packets leave with one system call: 1 MiB of pages. */
 #define BATCH_PACKETS 2
+/* So often within config.patience_ms who waits looks whether anything moves. */
+#define PATIENCE_LOOKS 8
 /* Headers and runs of a batch. */
 #define BATCH_IOV (BATCH_PACKETS * (1 + MULTIFD_PACKET_PAGES))
 
@@ -47,13 +50,38 @@ static bool begin_cut(MultifdSend *s, const GError *err)
     return first;
 }
 
-/* Takes @err. */
+/* Do others go on without @c? *news: it was not lost before. */
+static bool is_expendable(MultifdSendChannel *c, bool *news)
+{
+    MultifdSend *s = c->s;
+    bool fine;
+
+    g_mutex_lock(&s->lock);
+    *news = !c->lost;
+    fine = c->lost || (s->may_break && !s->cut && s->losses + 1 < s->n);
+    if (fine && *news) {
+        s->losses++;
+        __atomic_store_n(&c->lost, true, __ATOMIC_RELEASE);
+        g_cond_broadcast(&s->space);
+    }
+    g_mutex_unlock(&s->lock);
+    return fine;
+}
+
+/* Takes @err. Any thread. */
 static void channel_fail(MultifdSendChannel *c, GError *err)
 {
     MultifdSend *s = c->s;
+    bool news;
 
     g_prefix_error(&err, "multifd channel %u (%s): ", c->id, io_channel_name(c->ioc));
-    if (begin_cut(s, err)) {
+    if (is_expendable(c, &news)) {
+        io_channel_shutdown(c->ioc, IO_SHUTDOWN_BOTH);
+        if (news) {
+            s->config.lost(c->id, err, s->config.opaque);
+        }
+        g_error_free(err);
+    } else if (begin_cut(s, err)) {
         cut_channels(s);
         s->config.failed(err, s->config.opaque);
     } else {
@@ -86,13 +114,14 @@ bool multifd_send_check(MultifdSend *s, GError **errp)
 
 bool multifd_room_in(MultifdSend *s, unsigned id)
 {
-    return multifd_queue_used(s->channels[id].queue) < MULTIFD_QUEUE_SLOTS;
+    return multifd_is_lost(s, id) ||
+           multifd_queue_used(s->channels[id].queue) < MULTIFD_QUEUE_SLOTS;
 }
 
 bool multifd_some_room(MultifdSend *s, unsigned id)
 {
     for (unsigned i = 0; i < s->n; i++) {
-        if (multifd_room_in(s, i)) {
+        if (!multifd_is_lost(s, i) && multifd_room_in(s, i)) {
             return true;
         }
     }
@@ -102,11 +131,72 @@ bool multifd_some_room(MultifdSend *s, unsigned id)
 bool multifd_all_sent(MultifdSend *s, unsigned id)
 {
     for (unsigned i = 0; i < s->n; i++) {
-        if (multifd_queue_used(s->channels[i].queue)) {
+        if (!multifd_is_lost(s, i) && multifd_queue_used(s->channels[i].queue)) {
             return false;
         }
     }
     return true;
+}
+
+bool multifd_checked(MultifdSend *s, unsigned id)
+{
+    return __atomic_load_n(&s->checks, __ATOMIC_SEQ_CST) == id;
+}
+
+/*
+ * The channel that has something to send and does not get on with it while another has nothing to
+ * do. NULL: none, or nobody moves: then it is not the line of one of them.
+ */
+static MultifdSendChannel *find_stuck(MultifdSend *s)
+{
+    int64_t now = g_get_monotonic_time();
+    MultifdSendChannel *stuck = NULL;
+    bool others_move = false;
+
+    for (unsigned i = 0; i < s->n; i++) {
+        MultifdSendChannel *c = &s->channels[i];
+        uint64_t head = __atomic_load_n(&c->queue->head, __ATOMIC_RELAXED);
+
+        if (c->lost) {
+            continue;
+        }
+        if (!multifd_queue_used(c->queue) || !c->seen_us || head != c->seen_head) {
+            others_move |= c->seen_us != 0;
+            c->seen_head = head;
+            c->seen_us = now;
+        } else if (now - c->seen_us > s->config.patience_ms * G_TIME_SPAN_MILLISECOND) {
+            stuck = c;
+        }
+    }
+    return others_move ? stuck : NULL;
+}
+
+/* With the lock held, which is released meanwhile. */
+static void give_up_stuck(MultifdSend *s)
+{
+    MultifdSendChannel *c = find_stuck(s);
+    GError *err = NULL;
+
+    if (c) {
+        error_setg(&err, "Nothing could be sent for %u ms ('x-multifd-patience')",
+                   s->config.patience_ms);
+        g_mutex_unlock(&s->lock);
+        channel_fail(c, err);
+        g_mutex_lock(&s->lock);
+    }
+}
+
+/* With the lock held: sleep until something is different. */
+static void wait_for_channels(MultifdSend *s)
+{
+    int64_t look =
+        g_get_monotonic_time() + s->config.patience_ms * G_TIME_SPAN_MILLISECOND / PATIENCE_LOOKS;
+
+    if (!s->may_break) {
+        g_cond_wait(&s->space, &s->lock);
+    } else if (!g_cond_wait_until(&s->space, &s->lock, look)) {
+        give_up_stuck(s);
+    }
 }
 
 bool multifd_send_wait(MultifdSend *s, MultifdReadyFn *ready, unsigned id, GError **errp)
@@ -119,8 +209,11 @@ bool multifd_send_wait(MultifdSend *s, MultifdReadyFn *ready, unsigned id, GErro
         }
         g_mutex_lock(&s->lock);
         __atomic_store_n(&s->writer_waits, true, __ATOMIC_SEQ_CST);
+        for (unsigned i = 0; i < s->n; i++) {
+            s->channels[i].seen_us = 0;
+        }
         while (!ready(s, id) && !s->cut) {
-            g_cond_wait(&s->space, &s->lock);
+            wait_for_channels(s);
         }
         __atomic_store_n(&s->writer_waits, false, __ATOMIC_RELAXED);
         g_mutex_unlock(&s->lock);
@@ -402,6 +495,35 @@ uint64_t multifd_send_backlog(MultifdSend *s)
 unsigned multifd_send_channels(const MultifdSend *s)
 {
     return s->n;
+}
+
+void multifd_send_allow_losses(MultifdSend *s)
+{
+    g_mutex_lock(&s->lock);
+    s->may_break = true;
+    g_mutex_unlock(&s->lock);
+}
+
+bool multifd_send_peer_lost(MultifdSend *s, uint32_t value, GError **errp)
+{
+    GError *err = NULL;
+    bool expected;
+
+    g_mutex_lock(&s->lock);
+    expected = s->may_break && (value < s->n || value == RP_CHANNELS_CHECKED);
+    if (expected && value == RP_CHANNELS_CHECKED) {
+        __atomic_store_n(&s->checks, s->checks + 1, __ATOMIC_SEQ_CST);
+        g_cond_broadcast(&s->space);
+    }
+    g_mutex_unlock(&s->lock);
+    if (!expected) {
+        error_setg(errp, "The destination has lost multifd channel %u, which is none of %u", value,
+                   s->n);
+    } else if (value != RP_CHANNELS_CHECKED) {
+        error_setg(&err, "The destination has lost it");
+        channel_fail(&s->channels[value], err);
+    }
+    return expected;
 }
 
 void multifd_send_set_limit(MultifdSend *s, uint64_t bytes_per_second)

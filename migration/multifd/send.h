@@ -15,6 +15,9 @@ typedef struct {
     MultifdEncoder *encoder; /* NULL: plain bytes */
     struct MultifdBatch *batch;
     bool zero_copy;                 /* the thread's: still worth asking for */
+    bool lost;                      /* atomic: broken, and others go on */
+    uint64_t seen_head;             /* the writer's, while it waits: where the queue was, */
+    int64_t seen_us;                /* and since when; 0: not looked yet */
     uint64_t bytes, packets, pages; /* sent so far; atomic, written by the thread */
 } MultifdSendChannel;
 
@@ -27,8 +30,12 @@ struct MultifdSend {
 
     uint64_t limit; /* atomic: bytes per second that each channel may send, 0: any */
 
-    GMutex lock; /* protects error; sleeping of the writer */
-    GCond space; /* slots were given back while the writer waits */
+    unsigned checks; /* atomic: how often the destination has told which are lost */
+
+    GMutex lock;     /* protects all below; sleeping of the writer */
+    GCond space;     /* slots were given back while the writer waits */
+    bool may_break;  /* the destination knows what to do when channels are lost */
+    unsigned losses; /* channels lost so far */
     GError *error;
 
     unsigned n;
@@ -37,11 +44,21 @@ struct MultifdSend {
 
 /* Is what the writer waits for there? */
 typedef bool MultifdReadyFn(MultifdSend *s, unsigned id);
-/* Some queue has room; queue @id has; all are empty and everything has left. */
+static inline bool multifd_is_lost(const MultifdSend *s, unsigned id)
+{
+    return __atomic_load_n(&s->channels[id].lost, __ATOMIC_ACQUIRE);
+}
+
+/* Some queue has room; queue @id has, or its channel is lost; all are empty and everything has
+ * left; the destination has told @id times which are lost. Queues of lost channels count for
+ * nothing. */
 bool multifd_some_room(MultifdSend *s, unsigned id);
 bool multifd_room_in(MultifdSend *s, unsigned id);
 bool multifd_all_sent(MultifdSend *s, unsigned id);
+bool multifd_checked(MultifdSend *s, unsigned id);
 /* Lets go of the big lock meanwhile if the caller holds it. False: *errp, a channel has failed. */
 bool multifd_send_wait(MultifdSend *s, MultifdReadyFn *ready, unsigned id, GError **errp);
+/* From now on the loss of a channel is no failure while another is left. */
+void multifd_send_allow_losses(MultifdSend *s);
 
 #endif

@@ -5,6 +5,7 @@
  * A packet is filled in its slot of the queue. Long runs are dealt out in pieces that end at
  * multiples of 2 MiB, each to one channel: so the receiving threads fill different huge pages.
  */
+#include "migration/multifd/carriers.h"
 #include "migration/multifd/send.h"
 #include "migration/wire/ram.h"
 #include "migration/wire/stream.h"
@@ -22,6 +23,9 @@ typedef struct {
     uint64_t number; /* of the next packet */
     uint64_t queued; /* bytes accounted for the rate limit so far */
     bool new_pass;   /* pages sent before may come again: sync first */
+    bool sync_each_section;
+    MultifdCarriers *carriers; /* NULL: channels may not break */
+    unsigned checks;           /* how often we asked what is lost */
 } MultifdSink;
 
 static MultifdSink *sink_of(RamSink *sink)
@@ -49,21 +53,30 @@ static void publish_open(MultifdSink *k, QEMUFile *f)
     }
 }
 
-/* The channel with the most room, in turn among equals. */
-static unsigned freest_channel(MultifdSink *k)
+/* The channel with the most room, in turn among equals. False: just now the last of those has
+ * been lost. */
+static bool freest_channel(MultifdSink *k)
 {
-    unsigned best = k->at, least = UINT_MAX;
+    unsigned best = k->at, least = MULTIFD_QUEUE_SLOTS;
 
     for (unsigned i = 1; i <= k->s->n; i++) {
         unsigned id = (k->at + i) % k->s->n;
         unsigned used = multifd_queue_used(k->s->channels[id].queue);
 
-        if (used < least) {
+        if (used < least && !multifd_is_lost(k->s, id)) {
             best = id;
             least = used;
         }
     }
-    return best;
+    k->at = best;
+    return least < MULTIFD_QUEUE_SLOTS;
+}
+
+/* Is there room in the queue of channel @at, and somebody who sends it? */
+static bool may_stay(const MultifdSink *k)
+{
+    return !multifd_is_lost(k->s, k->at) &&
+           multifd_queue_used(k->s->channels[k->at].queue) < MULTIFD_QUEUE_SLOTS;
 }
 
 /* A fresh packet in the queue of channel @at, which has room. */
@@ -103,11 +116,12 @@ static bool open_packet(MultifdSink *k, QEMUFile *f, RAMBlock *block, uint64_t f
 {
     bool stay = block == k->chunk_block && first / CHUNK_PAGES == k->chunk;
 
-    if (!stay || !multifd_room_in(k->s, k->at)) {
-        if (!wait_until(k, f, multifd_some_room, 0, errp)) {
-            return false;
-        }
-        k->at = freest_channel(k);
+    if (!stay || !may_stay(k)) {
+        do {
+            if (!wait_until(k, f, multifd_some_room, 0, errp)) {
+                return false;
+            }
+        } while (!freest_channel(k));
     }
     begin_packet(k, block, codec_flag(k));
     return true;
@@ -135,6 +149,9 @@ static bool add_run(MultifdSink *k, QEMUFile *f, RAMBlock *block, uint64_t first
             multifd_add_pages(p->run, &p->runs, first, n);
             p->pages += n;
         }
+        if (k->carriers) {
+            multifd_carriers_note(k->carriers, block, first, n, k->at);
+        }
         k->chunk_block = block;
         k->chunk = first / CHUNK_PAGES;
         first += n;
@@ -149,18 +166,37 @@ static bool add_run(MultifdSink *k, QEMUFile *f, RAMBlock *block, uint64_t first
 
 /* ---- syncs ---- */
 
-/* A SYNC behind everything queued, on every channel. */
+static void put_lost(QEMUFile *f, unsigned number)
+{
+    qemu_put_be64(f, (uint64_t)number << TARGET_PAGE_BITS | RAM_FLAG_LOST_CHANNEL);
+}
+
+/* Nothing older than the pages that are sent again shall come from them: the next marker sees to
+ * it. */
+static void tell_lost(MultifdSink *k, QEMUFile *f)
+{
+    int id;
+
+    while (k->carriers && (id = multifd_carriers_untold(k->carriers)) >= 0) {
+        put_lost(f, id);
+    }
+}
+
+/* A SYNC behind everything queued, on every channel that works. */
 static bool sync_channels(MultifdSink *k, QEMUFile *f, GError **errp)
 {
     publish_open(k, f);
     k->new_pass = false;
+    tell_lost(k, f);
     for (unsigned i = 0; i < k->s->n; i++) {
         if (!wait_until(k, f, multifd_room_in, i, errp)) {
             return false;
         }
         k->at = i;
-        begin_packet(k, NULL, MULTIFD_FLAG_SYNC);
-        publish(k, f);
+        if (may_stay(k)) {
+            begin_packet(k, NULL, MULTIFD_FLAG_SYNC);
+            publish(k, f);
+        }
     }
     return true;
 }
@@ -177,7 +213,37 @@ static bool sync_pass(MultifdSink *k, QEMUFile *f, GError **errp)
 
 static bool sync_before_resend(MultifdSink *k, QEMUFile *f, GError **errp)
 {
-    return !k->new_pass || k->s->config.sync_each_section || sync_pass(k, f, errp);
+    return !k->new_pass || k->sync_each_section || sync_pass(k, f, errp);
+}
+
+/* ---- lost channels ---- */
+
+/* Until the destination has told what was lost on the way to it. */
+static bool ask_what_is_lost(MultifdSink *k, QEMUFile *f, GError **errp)
+{
+    if (!sync_pass(k, f, errp)) {
+        return false;
+    }
+    put_lost(f, RAM_CHANNELS_CHECK);
+    return wait_until(k, f, multifd_checked, ++k->checks, errp);
+}
+
+static bool sink_take_back(RamSink *sink, QEMUFile *f, RamAgain *again, void *opaque, GError **errp)
+{
+    MultifdSink *k = sink_of(sink);
+
+    if (!k->carriers) {
+        return true;
+    }
+    if (f && !ask_what_is_lost(k, f, errp)) {
+        return false;
+    }
+    for (unsigned i = 0; i < k->s->n; i++) {
+        if (multifd_is_lost(k->s, i) && multifd_carriers_lose(k->carriers, i, again, opaque)) {
+            k->new_pass = true;
+        }
+    }
+    return true;
 }
 
 /* ---- RamSink ---- */
@@ -189,8 +255,14 @@ static bool sink_setup(RamSink *sink, QEMUFile *f, GError **errp)
     if (!k->stream->ops->setup(k->stream, f, errp)) {
         return false;
     }
+    if (k->s->config.may_break && sink->peer & PEER_LOST_CHANNEL) {
+        put_lost(f, RAM_CHANNELS_MAY_BREAK);
+        k->carriers = multifd_carriers_new(k->s->n);
+        multifd_send_allow_losses(k->s);
+    }
+    k->sync_each_section = k->s->config.sync_each_section && !k->carriers;
     /* Receivers may not touch memory before the list of blocks: hold them here until it is read. */
-    return k->s->config.sync_each_section ? sync_channels(k, f, errp) : sync_pass(k, f, errp);
+    return k->sync_each_section ? sync_channels(k, f, errp) : sync_pass(k, f, errp);
 }
 
 static bool sink_send_run(RamSink *sink, QEMUFile *f, RAMBlock *block, uint64_t first,
@@ -210,6 +282,9 @@ static bool sink_send_zero_run(RamSink *sink, QEMUFile *f, RAMBlock *block, uint
         return false;
     }
     k->stream->peer = sink->peer;
+    if (k->carriers) {
+        multifd_carriers_forget(k->carriers, block, first, count);
+    }
     return k->s->config.zero_in_packets && !(sink->peer & PEER_ZERO_RUN)
                ? add_run(k, f, block, first, count, true, errp)
                : k->stream->ops->send_zero_run(k->stream, f, block, first, count, errp);
@@ -229,8 +304,8 @@ static bool sink_end_round(RamSink *sink, QEMUFile *f, bool last, GError **errp)
         return false;
     }
     publish_open(k, f);
-    if ((k->s->config.sync_each_section && !sync_channels(k, f, errp)) ||
-        (!k->s->config.sync_each_section && last && !sync_pass(k, f, errp)) ||
+    if ((k->sync_each_section && !sync_channels(k, f, errp)) ||
+        (!k->sync_each_section && last && !sync_pass(k, f, errp)) ||
         !wait_until(k, f, multifd_all_sent, 0, errp)) {
         return false;
     }
@@ -246,6 +321,7 @@ static void sink_cleanup(RamSink *sink)
     MultifdSink *k = sink_of(sink);
 
     k->stream->ops->cleanup(k->stream);
+    multifd_carriers_free(k->carriers);
     g_free(k);
 }
 
@@ -262,6 +338,7 @@ static const RamSinkOps sink_ops = {
     .send_run = sink_send_run,
     .send_zero_run = sink_send_zero_run,
     .new_pass = sink_new_pass,
+    .take_back = sink_take_back,
     .end_round = sink_end_round,
     .cleanup = sink_cleanup,
     .forget_block = sink_forget_block,

@@ -38,6 +38,7 @@ void preempt_open(MigrationState *s, const MigrationTransport *t, QIOChannel *ma
                   PreemptOpened *then)
 {
     PostcopySource *p = &s->postcopy;
+    g_autoptr(GPtrArray) to = g_ptr_array_new();
     GError *err = NULL;
 
     if (!preempt_possible(s->m, t, &err)) {
@@ -46,7 +47,8 @@ void preempt_open(MigrationState *s, const MigrationTransport *t, QIOChannel *ma
     }
     p->opened = then;
     p->main = main;
-    p->opening = channels_open(t, s->host, 1, NULL, opened, s, &err);
+    g_ptr_array_add(to, (void *)t);
+    p->opening = channels_open(to, s->host, 1, NULL, opened, s, &err);
     if (!p->opening) {
         then(s, g_steal_pointer(&p->main), NULL, err);
     }

@@ -125,6 +125,18 @@ uint64_t dirty_map_sync(DirtyMap *d)
     return found;
 }
 
+void dirty_map_add(DirtyMap *d, const RAMBlock *block, uint64_t first, uint64_t count)
+{
+    for (unsigned i = 0; i < d->n; i++) {
+        DirtyBlock *db = &d->blocks[i];
+
+        if (db->block == block) {
+            d->dirty_pages += count - bitmap_count(db->map, first, count);
+            bitmap_set(db->map, first, count);
+        }
+    }
+}
+
 bool dirty_map_check_sizes(const DirtyMap *d, GError **errp)
 {
     for (unsigned i = 0; i < d->n; i++) {

@@ -50,6 +50,8 @@ bool dirty_map_start(DirtyMap *d, RAMList *list, bool ignore_shared, GError **er
 /* Add what was written since the last sync; afterwards contents are at least as new as the bits.
  * Returns how many pages became dirty. */
 uint64_t dirty_map_sync(DirtyMap *d);
+/* These pages are to be sent again, although nobody has written them. */
+void dirty_map_add(DirtyMap *d, const RAMBlock *block, uint64_t first, uint64_t count);
 /* A block that changed its size since the start ends the migration (spec 20 section 10). */
 bool dirty_map_check_sizes(const DirtyMap *d, GError **errp);
 /* Logging off, memory back. Also after a failed start and twice. */

@@ -286,6 +286,9 @@ bool ram_load_state(QEMUFile *f, void *opaque, int version_id, GError **errp)
         case RAM_FLAG_MULTIFD_FLUSH:
             ok = rs->env.marker(rs->env.opaque, true, errp);
             break;
+        case RAM_FLAG_LOST_CHANNEL:
+            ok = rs->env.lost_channel(rs->env.opaque, rec.offset / RAM_PAGE_SIZE, errp);
+            break;
         case RAM_FLAG_MEM_SIZE:
             ok = load_list(l, f, rec.offset, errp);
             break;

@@ -70,6 +70,9 @@ typedef struct {
     /* The main channel is at the end of a section, or (@flush) at a record MULTIFD_FLUSH: what
      * other channels have brought until then must be in place. Incoming thread. */
     bool (*marker)(void *opaque, bool flush, GError **errp);
+    /* The source has lost channel @number, or (RAM_CHANNELS_MAY_BREAK) can do without some.
+     * Incoming thread. */
+    bool (*lost_channel)(void *opaque, uint64_t number, GError **errp);
     /* What the destination understands beyond the plain format (PeerFeatures); 0 until it has
      * said so. Migration thread. */
     uint32_t (*peer_features)(void *opaque);

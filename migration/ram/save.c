@@ -69,6 +69,7 @@ bool ram_save_setup(QEMUFile *f, void *opaque, GError **errp)
     stat_set(&s->counters->ram_total, s->dirty.total_bytes);
     ram_sync_pass(rs);
     ram_throttle_start(&s->throttle, s->synced_us, 0);
+    s->sink->peer = rs->env.peer_features(rs->env.opaque);
     if (!ram_put_block_list(f, s->list, s->sink, s->options.ignore_shared, s->options.postcopy,
                             errp) ||
         !s->sink->ops->setup(s->sink, f, errp)) {
@@ -191,6 +192,20 @@ static bool end_round(RamSave *s, QEMUFile *f, bool last, GError **errp)
     return ok;
 }
 
+static void send_again(RAMBlock *block, uint64_t first, uint64_t count, void *opaque)
+{
+    RamSave *s = opaque;
+
+    dirty_map_add(&s->dirty, block, first, count);
+}
+
+static bool take_back(RamSave *s, QEMUFile *f, GError **errp)
+{
+    const RamSinkOps *ops = s->sink->ops;
+
+    return !ops->take_back || ops->take_back(s->sink, f, send_again, s, errp);
+}
+
 /* The options that may change at any time, and what to count bytes as. */
 static void begin_section(RamState *rs, bool last)
 {
@@ -228,6 +243,9 @@ IterateResult ram_save_iterate(QEMUFile *f, void *opaque, GError **errp)
     begin_section(rs, false);
     if (!settle) {
         ram_sync_look(rs);
+        if (!take_back(s, NULL, errp)) {
+            return ITERATE_ERROR;
+        }
     }
     while (!settle && sent && !qemu_file_rate_exceeded(f) && g_get_monotonic_time() < deadline) {
         if (!send_part(rs, f, qemu_file_rate_left(f), &sent, errp)) {
@@ -256,6 +274,7 @@ void ram_save_query_pending(void *opaque, MigPendingData *pending, bool exact)
     }
     if (exact) {
         ram_sync_pass(rs);
+        take_back(s, NULL, NULL); /* an error shows when the next section is sent */
     }
     *(s->options.postcopy ? &pending->postcopy : &pending->precopy) += ram_pending_bytes(s);
 }
@@ -274,11 +293,17 @@ bool ram_save_complete(QEMUFile *f, void *opaque, GError **errp)
     }
     begin_section(rs, true);
     ram_sync_pass(rs);
-    while (sent) {
-        if (!send_part(rs, f, UINT64_MAX, &sent, errp)) {
+    do {
+        sent = true;
+        while (sent) {
+            if (!send_part(rs, f, UINT64_MAX, &sent, errp)) {
+                return false;
+            }
+        }
+        if (!take_back(s, f, errp)) {
             return false;
         }
-    }
+    } while (s->dirty.dirty_pages);
     if (!end_round(s, f, true, errp)) {
         return false;
     }

@@ -179,6 +179,7 @@ RamDecodeResult ram_decode_record(const uint8_t *buf, size_t len, RamRecord *out
     case RAM_FLAG_EOS:
     case RAM_FLAG_HOOK:
     case RAM_FLAG_MULTIFD_FLUSH:
+    case RAM_FLAG_LOST_CHANNEL:
         about_page = false;
         break;
     default:

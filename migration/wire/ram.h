@@ -30,7 +30,16 @@ enum {
     /* Godwit only, to a peer that announced PEER_ZERO_RUN: name as with ZERO, be64 count; pages
      * [offset, offset + 4096 * count) are zero. */
     RAM_FLAG_ZERO_RUN = 0x400,
+    /* Godwit only, to a peer that announced PEER_LOST_CHANNEL; no page: offset / RAM_PAGE_SIZE is
+     * the number of a multifd channel that broke, whose pages come again, or one of
+     * RAM_CHANNELS_* (docs/interop/multifd.md). */
+    RAM_FLAG_LOST_CHANNEL = 0x600,
 };
+
+/* Before the first marker: from now on channels may break. */
+#define RAM_CHANNELS_MAY_BREAK 256
+/* Behind a marker: say which are lost, and then RP_CHANNELS_CHECKED. */
+#define RAM_CHANNELS_CHECK 257
 
 #define RAM_WORD_BYTES 8
 /* A ZERO record that continues its block: word and fill byte. */

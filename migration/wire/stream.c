@@ -235,6 +235,7 @@ size_t rp_encode(const ReturnPathMessage *msg, uint8_t out[RP_HEADER_SIZE + RP_P
     case RP_SHUT:
     case RP_PONG:
     case RP_RESUME_ACK:
+    case RP_LOST_CHANNEL:
         p = put32(p, msg->value);
         break;
     case RP_REQ_PAGES_ID:
@@ -279,6 +280,7 @@ static bool decode_payload(const uint8_t *p, size_t len, ReturnPathMessage *msg)
     case RP_SHUT:
     case RP_PONG:
     case RP_RESUME_ACK:
+    case RP_LOST_CHANNEL:
         if (len != 4) {
             return false;
         }
@@ -310,7 +312,7 @@ static bool decode_payload(const uint8_t *p, size_t len, ReturnPathMessage *msg)
 static bool known_type(uint16_t type)
 {
     return (type > RP_INVALID && type <= RP_SWITCHOVER_ACK) || type == RP_FAILURE_TEXT ||
-           type == RP_LOADED;
+           type == RP_LOADED || type == RP_LOST_CHANNEL;
 }
 
 DecodeResult rp_decode(const uint8_t *in, size_t len, ReturnPathMessage *msg, size_t *need,

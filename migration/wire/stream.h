@@ -103,14 +103,19 @@ typedef enum {
     /* Only to a Godwit source, which has said so by STREAM_HELLO. */
     RP_FAILURE_TEXT = 0x4757, /* why the SHUT that follows is not 0 */
     RP_LOADED = 0x4758,       /* all is loaded, waiting for STREAM_COMMIT */
+    /* Only with RAM_CHANNELS_MAY_BREAK: a channel of multifd that is lost, or RP_CHANNELS_CHECKED,
+     * the answer to RAM_CHANNELS_CHECK. */
+    RP_LOST_CHANNEL = 0x4759,
 } ReturnPathType;
+
+#define RP_CHANNELS_CHECKED 256
 
 #define RP_HEADER_SIZE 4
 #define RP_PAYLOAD_MAX 512
 
 typedef struct {
     ReturnPathType type;
-    uint32_t value;                /* SHUT, PONG, RESUME_ACK */
+    uint32_t value;                /* SHUT, PONG, RESUME_ACK, LOST_CHANNEL */
     uint64_t offset;               /* REQ_PAGES* */
     uint32_t length;               /* REQ_PAGES* */
     char name[256];                /* REQ_PAGES_ID, RECV_BITMAP */
@@ -149,6 +154,7 @@ typedef enum {
     PEER_ZERO_RUN = 1 << 2,     /* understands RAM_FLAG_ZERO_RUN */
     PEER_PAGE_TWICE = 1 << 3,   /* in postcopy a page may come on the main and the urgent channel */
     PEER_ADAPTIVE = 1 << 4,     /* takes plain and zstd packets on its multifd channels */
+    PEER_LOST_CHANNEL = 1 << 5, /* RAM_FLAG_LOST_CHANNEL, RP_LOST_CHANNEL */
 } PeerFeatures;
 
 #endif

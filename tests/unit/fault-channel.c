@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "fault-channel.h"
 #include "util/error.h"
+#include "util/iov.h"
 
 typedef struct {
     FaultPlan plan;
@@ -80,6 +81,9 @@ static ssize_t allowance(FaultChannel *f, Direction *d)
         allow = MIN((uint64_t)allow, p->cut_at - d->pos);
         if (!f->resumed) {
             allow = MIN((uint64_t)allow, p->stall_at - d->pos);
+        }
+        if (d->pos < p->swallow_at) {
+            allow = MIN((uint64_t)allow, p->swallow_at - d->pos);
         }
         if (p->segment) {
             allow = MIN((size_t)allow, p->segment);
@@ -170,7 +174,9 @@ static ssize_t fault_writev(QIOChannel *ioc, const struct iovec *iov, unsigned n
     }
     n = clip(part, iov, n, ret);
     bad = corrupt_byte(&f->write, part, n, ret);
-    if (bad) {
+    if (f->write.pos >= f->write.plan.swallow_at) {
+        ret = iov_size(part, n);
+    } else if (bad) {
         /* The caller's memory must stay right: only the byte itself is replaced, on its own. */
         uint64_t before = f->write.plan.corrupt_at - f->write.pos;
         uint8_t wrong = *bad ^ f->write.plan.corrupt_xor;

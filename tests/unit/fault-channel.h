@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A QIOChannel that passes everything to another one and, at a byte position of your choice,
- * misbehaves: cuts, stalls, corrupts, or chops the stream into small pieces. Deterministic:
- * positions are counted per direction from 0 at creation, time and chance play no part.
+ * misbehaves: cuts, stalls, corrupts, swallows, or chops the stream into small pieces.
+ * Deterministic: positions are counted per direction from 0 at creation, time and chance play no
+ * part.
  *
  *     FaultPlan out = FAULT_PLAN_NONE;
  *     out.cut_at = 4711;
@@ -25,12 +26,17 @@ typedef struct FaultPlan {
     /* Byte @corrupt_at is XORed with @corrupt_xor. */
     uint64_t corrupt_at;
     uint8_t corrupt_xor;
+    /* Writing only: byte @swallow_at and all later ones are taken and never arrive. */
+    uint64_t swallow_at;
     /* At most so many bytes per transfer; 0 = no limit. */
     size_t segment;
 } FaultPlan;
 
-#define FAULT_PLAN_NONE \
-    ((FaultPlan){.cut_at = FAULT_NEVER, .stall_at = FAULT_NEVER, .corrupt_at = FAULT_NEVER})
+#define FAULT_PLAN_NONE                     \
+    ((FaultPlan){.cut_at = FAULT_NEVER,     \
+                 .stall_at = FAULT_NEVER,   \
+                 .corrupt_at = FAULT_NEVER, \
+                 .swallow_at = FAULT_NEVER})
 
 /* Takes a reference of @base; a NULL plan is no fault. The plans are copied. */
 QIOChannel *fault_channel_new(QIOChannel *base, const FaultPlan *read, const FaultPlan *write);

@@ -399,13 +399,15 @@ static void test_open(void)
 {
     g_autofree char *uri = NULL;
     g_autoptr(MigrationTransport) t = NULL;
+    g_autoptr(GPtrArray) to = g_ptr_array_new();
     Opened o = {0};
     Side s;
 
     side_start(&s, 1);
     uri = socket_address_to_string(s.addr);
     t = transport_parse_uri(uri, NULL);
-    g_assert_nonnull(channels_open(t, NULL, 8, greet, on_opened, &o, NULL));
+    g_ptr_array_add(to, t);
+    g_assert_nonnull(channels_open(to, NULL, 8, greet, on_opened, &o, NULL));
     g_assert_cmpuint(o.calls, ==, 0);
     run_until(o.calls);
     g_assert_no_error(o.err);
@@ -413,13 +415,13 @@ static void test_open(void)
     g_assert_cmphex(o.greeted, ==, 0xff);
     g_ptr_array_unref(o.channels);
 
-    channels_open_cancel(channels_open(t, NULL, 8, greet, on_opened, &o, NULL));
+    channels_open_cancel(channels_open(to, NULL, 8, greet, on_opened, &o, NULL));
     run_for_ms(100);
     g_assert_cmpuint(o.calls, ==, 1);
     side_end(&s);
 
     /* Nobody listens there any more. */
-    g_assert_nonnull(channels_open(t, NULL, 3, greet, on_opened, &o, NULL));
+    g_assert_nonnull(channels_open(to, NULL, 3, greet, on_opened, &o, NULL));
     run_until(o.calls == 2);
     g_assert_null(o.channels);
     g_assert_nonnull(strstr(o.err->message, "of 3 beside the main one: Failed to connect"));

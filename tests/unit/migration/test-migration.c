@@ -99,7 +99,8 @@ static void test_return_path(void)
     assert_moved(&p);
     g_assert_true(fake_vm_same_state(p.src, p.dst));
     g_assert_cmpuint(p.src->m->outgoing->peer_features, ==,
-                     PEER_FAILURE_TEXT | PEER_COMMIT | PEER_ZERO_RUN | PEER_PAGE_TWICE);
+                     PEER_FAILURE_TEXT | PEER_COMMIT | PEER_ZERO_RUN | PEER_PAGE_TWICE |
+                         PEER_LOST_CHANNEL);
     pair_free(&p);
 }
 

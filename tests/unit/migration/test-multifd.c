@@ -5,142 +5,21 @@
  * source can migrate again.
  */
 #include <sys/socket.h>
-#include "fake-vm.h"
 #include "io/channel-socket.h"
-#include "migration/multifd/multifd.h"
+#include "multifd-side.h"
 #include "migration/postcopy/destination.h"
 #include "util/lock.h"
 #include "util/zero.h"
 
-#define MAX_CHANNELS 8
-
-typedef struct {
-    const char *name;
-    unsigned channels;
-    MultiFDCompression method;
-    ZeroPageDetection zero;
-    bool per_pass, return_path;
-    uint64_t bandwidth; /* 0: no limit */
-} Setup;
-
-static void set_params(FakeVM *vm, const Setup *setup)
-{
-    MigrationParameters p = {
-        .has_multifd_channels = true,
-        .multifd_channels = setup->channels,
-        .has_multifd_compression = true,
-        .multifd_compression = setup->method,
-        .has_zero_page_detection = true,
-        .zero_page_detection = setup->zero,
-        .has_max_bandwidth = true,
-        .max_bandwidth = setup->bandwidth,
-    };
-
-    g_assert_true(options_set_params(&vm->m->options, &p, NULL));
-    fake_vm_set_cap(vm, MIGRATION_CAPABILITY_MULTIFD);
-    if (setup->return_path) {
-        fake_vm_set_cap(vm, MIGRATION_CAPABILITY_RETURN_PATH);
-    }
-    g_assert_true(migration_set_global(vm->m, "multifd-flush-after-each-section",
-                                       setup->per_pass ? "off" : "on", NULL));
-}
-
-static QIOChannel *dial(FakeVM *dst, const FaultPlan *write)
-{
-    g_autoptr(MigrationInfo) info = g_new0(MigrationInfo, 1);
-    g_autoptr(QIOChannelSocket) ioc = NULL;
-
-    incoming_fill_info(dst->m->incoming, info);
-    ioc = io_channel_socket_connect_sync(g_ptr_array_index(info->socket_address, 0), NULL);
-    g_assert_nonnull(ioc);
-    return fault_channel_new(IO_CHANNEL(ioc), NULL, write);
-}
-
-/* What is said first is lost if the channel is cut there. */
-static QIOChannel *dial_channel(FakeVM *src, FakeVM *dst, unsigned id, const FaultPlan *write)
-{
-    QIOChannel *ioc = dial(dst, write);
-    uint8_t uuid[MULTIFD_UUID_SIZE] = {0}; /* without one */
-
-    src->host.ops->uuid(&src->host, uuid);
-    multifd_introduce(ioc, id, uuid, NULL);
-    return ioc;
-}
-
-/* Begin; channel @bad (0: main) behaves as @plan says. Returns that one. */
-static QIOChannel *begin_unlike(FakeVM *src, FakeVM *dst, const Setup *setup,
-                                const Setup *dst_setup, unsigned bad, const FaultPlan *plan)
-{
-    g_autoptr(MigrationTransport) t = transport_parse_uri("tcp:127.0.0.1:0", NULL);
-    GPtrArray *extra = g_ptr_array_new_with_free_func(g_object_unref);
-    MigrationState *s = outgoing_new(src->m);
-    g_autoptr(QIOChannel) main = NULL;
-    QIOChannel *chosen;
-
-    set_params(src, setup);
-    set_params(dst, dst_setup);
-    g_assert_true(incoming_listen(dst->m->incoming, t, false, NULL));
-    main = dial(dst, bad == 0 ? plan : NULL);
-    for (unsigned i = 0; i < setup->channels; i++) {
-        g_ptr_array_add(extra, dial_channel(src, dst, i, bad == i + 1 ? plan : NULL));
-    }
-    chosen = g_object_ref(bad ? g_ptr_array_index(extra, bad - 1) : main);
-    outgoing_set_status(s, MIGRATION_STATUS_NONE, MIGRATION_STATUS_SETUP);
-    outgoing_run_on(s, main, extra);
-    return chosen;
-}
-
-static QIOChannel *begin(FakeVM *src, FakeVM *dst, const Setup *setup, unsigned bad,
-                         const FaultPlan *plan)
-{
-    return begin_unlike(src, dst, setup, setup, bad, plan);
-}
-
-static FakeVM *new_source(void)
-{
-    FakeVM *src = fake_vm_new(false);
-
-    fake_vm_populate(src, 5);
-    /* Runs of all lengths, compressible and not. */
-    for (unsigned page = 60; page < 250; page++) {
-        uint8_t *host = src->block->host + page * TARGET_PAGE_SIZE;
-
-        if (page % 7) {
-            memset(host, page, TARGET_PAGE_SIZE / (page % 5 + 1));
-        }
-    }
-    return src;
-}
-
-static void assert_moved(FakeVM *src, FakeVM *dst)
-{
-    g_autofree char *error = fake_vm_source_error(src);
-
-    g_assert_cmpstr(error, ==, NULL);
-    g_assert_cmpint(fake_vm_status(src), ==, MIGRATION_STATUS_COMPLETED);
-    g_assert_true(fake_vm_running(dst));
-    g_assert_true(fake_vm_same_state(src, dst));
-}
-
-static void assert_migrates(FakeVM *src, const Setup *setup)
-{
-    FakeVM *dst = fake_vm_new(true);
-
-    g_object_unref(begin(src, dst, setup, 0, NULL));
-    fake_vm_wait_end(src, dst);
-    assert_moved(src, dst);
-    fake_vm_free(dst);
-}
-
 static void test_moves(gconstpointer opaque)
 {
-    const Setup *setup = opaque;
-    FakeVM *src = new_source(), *dst = fake_vm_new(true);
+    const MultifdSetup *setup = opaque;
+    FakeVM *src = multifd_side_source(), *dst = fake_vm_new(true);
 
     fake_vm_start_guest(src);
-    g_object_unref(begin(src, dst, setup, 0, NULL));
+    g_object_unref(multifd_side_begin(src, dst, setup, 0, NULL));
     fake_vm_wait_end(src, dst);
-    assert_moved(src, dst);
+    multifd_side_assert_moved(src, dst);
     g_assert_cmpuint(stat_get(&src->m->counters.multifd_bytes), >, 1344);
     fake_vm_free(src);
     fake_vm_free(dst);
@@ -149,16 +28,16 @@ static void test_moves(gconstpointer opaque)
 /* The segments of one channel, 1 and 1343 bytes at a time. */
 static void test_segments(void)
 {
-    static const Setup setup = {"", 2, .method = MULTI_FD_COMPRESSION_ZSTD};
+    static const MultifdSetup setup = {"", 2, .method = MULTI_FD_COMPRESSION_ZSTD};
 
     for (unsigned segment = 1; segment < 2000; segment += 1342) {
-        FakeVM *src = new_source(), *dst = fake_vm_new(true);
+        FakeVM *src = multifd_side_source(), *dst = fake_vm_new(true);
         FaultPlan plan = FAULT_PLAN_NONE;
 
         plan.segment = segment;
-        g_object_unref(begin(src, dst, &setup, 1, &plan));
+        g_object_unref(multifd_side_begin(src, dst, &setup, 1, &plan));
         fake_vm_wait_end(src, dst);
-        assert_moved(src, dst);
+        multifd_side_assert_moved(src, dst);
         fake_vm_free(src);
         fake_vm_free(dst);
     }
@@ -172,27 +51,19 @@ typedef enum {
     CORRUPT,
 } Kind;
 
-static uint64_t channel_length(const Setup *setup, unsigned bad)
+static uint64_t channel_length(const MultifdSetup *setup, unsigned bad)
 {
-    FakeVM *src = new_source(), *dst = fake_vm_new(true);
+    FakeVM *src = multifd_side_source(), *dst = fake_vm_new(true);
     FaultPlan none = FAULT_PLAN_NONE;
-    g_autoptr(QIOChannel) ioc = begin(src, dst, setup, bad, &none);
+    g_autoptr(QIOChannel) ioc = multifd_side_begin(src, dst, setup, bad, &none);
     uint64_t length;
 
     fake_vm_wait_end(src, dst);
-    assert_moved(src, dst);
+    multifd_side_assert_moved(src, dst);
     length = fault_channel_write_position(ioc);
     fake_vm_free(src);
     fake_vm_free(dst);
     return length;
-}
-
-static void turn(void)
-{
-    bql_unlock();
-    g_usleep(100);
-    bql_lock();
-    g_main_context_iteration(NULL, FALSE);
 }
 
 /* Until it has ended; a side that waits for bytes that will never come is cancelled as by a user.
@@ -202,7 +73,7 @@ static void run_to_end(FakeVM *src, FakeVM *dst)
     int64_t patience = g_get_monotonic_time() + 1 * G_TIME_SPAN_SECOND;
 
     while (outgoing_is_running(src->m->outgoing)) {
-        turn();
+        multifd_side_turn();
         if (g_get_monotonic_time() > patience) {
             outgoing_cancel(src->m->outgoing);
         }
@@ -214,9 +85,9 @@ static void run_to_end(FakeVM *src, FakeVM *dst)
     fake_vm_wait_end(NULL, dst);
 }
 
-static void one_fault(const Setup *setup, unsigned bad, Kind kind, uint64_t at)
+static void one_fault(const MultifdSetup *setup, unsigned bad, Kind kind, uint64_t at)
 {
-    FakeVM *src = new_source(), *dst = fake_vm_new(true);
+    FakeVM *src = multifd_side_source(), *dst = fake_vm_new(true);
     FaultPlan plan = FAULT_PLAN_NONE;
     g_autoptr(QIOChannel) ioc = NULL;
     bool here, there;
@@ -229,10 +100,10 @@ static void one_fault(const Setup *setup, unsigned bad, Kind kind, uint64_t at)
         plan.corrupt_at = at;
         plan.corrupt_xor = 1 << at % 8;
     }
-    ioc = begin(src, dst, setup, bad, &plan);
+    ioc = multifd_side_begin(src, dst, setup, bad, &plan);
     while (kind == STALL && fault_channel_write_position(ioc) < at &&
            outgoing_is_running(src->m->outgoing)) {
-        turn();
+        multifd_side_turn();
     }
     if (kind == STALL) {
         outgoing_cancel(src->m->outgoing);
@@ -251,7 +122,7 @@ static void one_fault(const Setup *setup, unsigned bad, Kind kind, uint64_t at)
 
             g_assert_nonnull(error);
         }
-        assert_migrates(src, setup);
+        multifd_side_assert_migrates(src, setup);
     }
     fake_vm_free(src);
     fake_vm_free(dst);
@@ -259,7 +130,7 @@ static void one_fault(const Setup *setup, unsigned bad, Kind kind, uint64_t at)
 
 static void test_faults(gconstpointer opaque)
 {
-    static const Setup setups[] = {
+    static const MultifdSetup setups[] = {
         {"", 2, .return_path = true},
         {"", 2, MULTI_FD_COMPRESSION_ZSTD, ZERO_PAGE_DETECTION_MULTIFD, true, true},
     };
@@ -287,15 +158,15 @@ static void test_faults(gconstpointer opaque)
 
 static void test_cancel(void)
 {
-    static const Setup setup = {"", 4, .return_path = true};
-    FakeVM *src = new_source();
+    static const MultifdSetup setup = {"", 4, .return_path = true};
+    FakeVM *src = multifd_side_source();
     unsigned times = g_getenv("GODWIT_TEST_LONG") ? 200 : 20;
 
     fake_vm_start_guest(src);
     for (unsigned i = 0; i < times; i++) {
         FakeVM *dst = fake_vm_new(true);
 
-        g_object_unref(begin(src, dst, &setup, 0, NULL));
+        g_object_unref(multifd_side_begin(src, dst, &setup, 0, NULL));
         bql_unlock();
         g_usleep(g_test_rand_int_range(0, 3000));
         bql_lock();
@@ -306,13 +177,13 @@ static void test_cancel(void)
             /* It came too late; the guest goes on there. */
             fake_vm_free(src);
             fake_vm_free(dst);
-            src = new_source();
+            src = multifd_side_source();
             fake_vm_start_guest(src);
         } else {
             fake_vm_free(dst);
         }
     }
-    assert_migrates(src, &setup);
+    multifd_side_assert_migrates(src, &setup);
     fake_vm_free(src);
 }
 
@@ -320,8 +191,8 @@ static void test_cancel(void)
 
 static void test_postcopy(gconstpointer opaque)
 {
-    Setup setup = *(const Setup *)opaque;
-    FakeVM *src = new_source(), *dst = fake_vm_new(true);
+    MultifdSetup setup = *(const MultifdSetup *)opaque;
+    FakeVM *src = multifd_side_source(), *dst = fake_vm_new(true);
 
     setup.bandwidth = 50000; /* most is still here at the switch */
     if (!postcopy_host_check(dst->ram, NULL)) {
@@ -333,11 +204,11 @@ static void test_postcopy(gconstpointer opaque)
         fake_vm_set_cap(src, MIGRATION_CAPABILITY_POSTCOPY_RAM);
         fake_vm_set_cap(dst, MIGRATION_CAPABILITY_POSTCOPY_RAM);
         fake_vm_start_guest(src);
-        g_object_unref(begin(src, dst, &setup, 0, NULL));
+        g_object_unref(multifd_side_begin(src, dst, &setup, 0, NULL));
         fake_vm_wait_status(src, MIGRATION_STATUS_ACTIVE);
         g_assert_true(postcopy_source_start(src->m->outgoing, NULL));
         fake_vm_wait_end(src, dst);
-        assert_moved(src, dst);
+        multifd_side_assert_moved(src, dst);
         g_assert_cmpuint(stat_get(&src->m->counters.multifd_bytes), >, 1344);
         g_assert_cmpuint(stat_get(&src->m->counters.postcopy_bytes), >, 0);
     }
@@ -414,9 +285,9 @@ static void expect_both(FakeVM *src, FakeVM *dst, const char *text)
 
 static void test_unlike(void)
 {
-    static const Setup none = {"", 2, .return_path = true};
+    static const MultifdSetup none = {"", 2, .return_path = true};
     static const struct {
-        Setup src, dst;
+        MultifdSetup src, dst;
         const char *text;
     } rows[] = {
         {{"", 2, MULTI_FD_COMPRESSION_ZSTD, .return_path = true},
@@ -429,20 +300,20 @@ static void test_unlike(void)
     };
 
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-        FakeVM *src = new_source(), *dst = fake_vm_new(true);
+        FakeVM *src = multifd_side_source(), *dst = fake_vm_new(true);
 
-        g_object_unref(begin_unlike(src, dst, &rows[i].src, &rows[i].dst, 0, NULL));
+        g_object_unref(multifd_side_begin_unlike(src, dst, &rows[i].src, &rows[i].dst, 0, NULL));
         fake_vm_wait_end(src, dst);
         expect_both(src, dst, rows[i].text);
         fake_vm_free(dst);
-        assert_migrates(src, &none);
+        multifd_side_assert_migrates(src, &none);
         fake_vm_free(src);
     }
 }
 
 int main(int argc, char **argv)
 {
-    static const Setup setups[] = {
+    static const MultifdSetup setups[] = {
         {"one", 1, .zero = ZERO_PAGE_DETECTION_LEGACY},
         {"two", 2, .zero = ZERO_PAGE_DETECTION_LEGACY},
         {"eight-return-path", 8, .return_path = true},

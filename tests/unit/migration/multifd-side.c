@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "multifd-side.h"
+#include "io/channel-socket.h"
+#include "util/lock.h"
+
+static void set_params(FakeVM *vm, const MultifdSetup *setup)
+{
+    MigrationParameters p = {
+        .has_multifd_channels = true,
+        .multifd_channels = setup->channels,
+        .has_multifd_compression = true,
+        .multifd_compression = setup->method,
+        .has_zero_page_detection = true,
+        .zero_page_detection = setup->zero,
+        .has_max_bandwidth = true,
+        .max_bandwidth = setup->bandwidth,
+    };
+
+    if (setup->addresses) {
+        p.x_multifd_addresses = g_new0(StrOrNull, 1);
+        p.x_multifd_addresses->type = QAPI_ALT_STR;
+        p.x_multifd_addresses->u.s = (char *)setup->addresses;
+    }
+    if (setup->patience_ms) {
+        p.has_x_multifd_patience = true;
+        p.x_multifd_patience = setup->patience_ms;
+    }
+    g_assert_true(options_set_params(&vm->m->options, &p, NULL));
+    g_free(p.x_multifd_addresses);
+    fake_vm_set_cap(vm, MIGRATION_CAPABILITY_MULTIFD);
+    if (setup->return_path) {
+        fake_vm_set_cap(vm, MIGRATION_CAPABILITY_RETURN_PATH);
+    }
+    g_assert_true(migration_set_global(vm->m, "multifd-flush-after-each-section",
+                                       setup->per_pass ? "off" : "on", NULL));
+}
+
+static QIOChannel *dial(FakeVM *dst, const FaultPlan *write)
+{
+    g_autoptr(MigrationInfo) info = g_new0(MigrationInfo, 1);
+    g_autoptr(QIOChannelSocket) ioc = NULL;
+
+    incoming_fill_info(dst->m->incoming, info);
+    ioc = io_channel_socket_connect_sync(g_ptr_array_index(info->socket_address, 0), NULL);
+    g_assert_nonnull(ioc);
+    return fault_channel_new(IO_CHANNEL(ioc), NULL, write);
+}
+
+/* What is said first is lost if the channel is cut there. */
+static QIOChannel *dial_channel(FakeVM *src, FakeVM *dst, unsigned id, const FaultPlan *write)
+{
+    QIOChannel *ioc = dial(dst, write);
+    uint8_t uuid[MULTIFD_UUID_SIZE] = {0}; /* without one */
+
+    src->host.ops->uuid(&src->host, uuid);
+    multifd_introduce(ioc, id, uuid, NULL);
+    return ioc;
+}
+
+QIOChannel *multifd_side_begin_unlike(FakeVM *src, FakeVM *dst, const MultifdSetup *setup,
+                                      const MultifdSetup *dst_setup, unsigned bad,
+                                      const FaultPlan *plan)
+{
+    g_autoptr(MigrationTransport) t = transport_parse_uri("tcp:127.0.0.1:0", NULL);
+    GPtrArray *extra = g_ptr_array_new_with_free_func(g_object_unref);
+    MigrationState *s = outgoing_new(src->m);
+    g_autoptr(QIOChannel) main = NULL;
+    QIOChannel *chosen;
+
+    set_params(src, setup);
+    set_params(dst, dst_setup);
+    g_assert_true(incoming_listen(dst->m->incoming, t, false, NULL));
+    main = dial(dst, bad == 0 ? plan : NULL);
+    for (unsigned i = 0; i < setup->channels; i++) {
+        g_ptr_array_add(extra, dial_channel(src, dst, i, bad == i + 1 ? plan : NULL));
+    }
+    chosen = g_object_ref(bad ? g_ptr_array_index(extra, bad - 1) : main);
+    outgoing_set_status(s, MIGRATION_STATUS_NONE, MIGRATION_STATUS_SETUP);
+    outgoing_run_on(s, main, extra);
+    return chosen;
+}
+
+QIOChannel *multifd_side_begin(FakeVM *src, FakeVM *dst, const MultifdSetup *setup, unsigned bad,
+                               const FaultPlan *plan)
+{
+    return multifd_side_begin_unlike(src, dst, setup, setup, bad, plan);
+}
+
+FakeVM *multifd_side_source(void)
+{
+    FakeVM *src = fake_vm_new(false);
+
+    fake_vm_populate(src, 5);
+    /* Runs of all lengths, compressible and not. */
+    for (unsigned page = 60; page < 250; page++) {
+        uint8_t *host = src->block->host + page * TARGET_PAGE_SIZE;
+
+        if (page % 7) {
+            memset(host, page, TARGET_PAGE_SIZE / (page % 5 + 1));
+        }
+    }
+    return src;
+}
+
+void multifd_side_assert_moved(FakeVM *src, FakeVM *dst)
+{
+    g_autofree char *error = fake_vm_source_error(src);
+
+    g_assert_cmpstr(error, ==, NULL);
+    g_assert_cmpint(fake_vm_status(src), ==, MIGRATION_STATUS_COMPLETED);
+    g_assert_true(fake_vm_running(dst));
+    g_assert_true(fake_vm_same_state(src, dst));
+}
+
+void multifd_side_assert_migrates(FakeVM *src, const MultifdSetup *setup)
+{
+    FakeVM *dst = fake_vm_new(true);
+
+    g_object_unref(multifd_side_begin(src, dst, setup, 0, NULL));
+    fake_vm_wait_end(src, dst);
+    multifd_side_assert_moved(src, dst);
+    fake_vm_free(dst);
+}
+
+void multifd_side_turn(void)
+{
+    bql_unlock();
+    g_usleep(100);
+    bql_lock();
+    g_main_context_iteration(NULL, FALSE);
+}
