@@ -194,6 +194,12 @@ bool options_check(const MigrationOptions *o, GError **errp)
                    o->params[PARAM_CPU_THROTTLE_INITIAL], o->params[PARAM_MAX_CPU_THROTTLE]);
         return false;
     }
+    if (o->caps[MIGRATION_CAPABILITY_MAPPED_RAM] && o->caps[MIGRATION_CAPABILITY_MULTIFD] &&
+        o->params[PARAM_MULTIFD_COMPRESSION] != MULTI_FD_COMPRESSION_NONE) {
+        error_setg(errp, "Mapped-ram migration is incompatible with multifd compression: set "
+                         "'multifd-compression' to none");
+        return false;
+    }
     if (o->caps[MIGRATION_CAPABILITY_MAPPED_RAM] && *options_text(o, TEXT_TLS_CREDS)) {
         error_setg(errp, "Capability 'mapped-ram' is incompatible with TLS ('tls-creds')");
         return false;

@@ -131,8 +131,16 @@ static RamSink *compress_sink(Migration *m, GError **errp)
 
 /* ---- mapped-ram ---- */
 
-/* Threads that read or write pages: enough to keep a disk's queue filled. */
+/* Threads that read or write pages, if multifd-channels does not say: enough to keep a disk's queue
+ * filled. */
 #define MAPPED_THREADS 4
+
+/* With multifd its channels are threads here: nothing of them shows in the file. */
+static unsigned mapped_threads(const MigrationOptions *o)
+{
+    return options_cap(o, MIGRATION_CAPABILITY_MULTIFD) ? options_param(o, PARAM_MULTIFD_CHANNELS)
+                                                        : MAPPED_THREADS;
+}
 
 static QIOChannel *open_direct_to_write(void *opaque, QIOChannel *main, GError **errp)
 {
@@ -169,7 +177,7 @@ static MappedConfig mapped_config(Migration *m, bool incoming)
     bool lazy = incoming && options_param(&m->options, PARAM_X_MAPPED_LOAD) == MAPPED_LOAD_LAZY;
 
     return (MappedConfig){
-        .threads = MAPPED_THREADS,
+        .threads = mapped_threads(&m->options),
         .open_direct = !direct    ? NULL
                        : incoming ? open_direct_to_read
                                   : open_direct_to_write,

@@ -193,6 +193,38 @@ def test_direct_io_needs_its_descriptor(make_vm, tmp_path):
     guest_full_pass(vm)
 
 
+@pytest.mark.parametrize("save_channels, load_channels, direct", [(3, 2, False), (1, 16, True), (200, None, False),
+                                                                   (None, 5, True)])
+def test_multifd(make_vm, tmp_path, save_channels, load_channels, direct):
+    """multifd says how many write and read; the file is the same, so the two ends need not agree."""
+    def channels(vm: VM, n: int | None) -> None:
+        vm.caps(mapped_ram=True, multifd=n is not None)
+        vm.cmd("migrate-set-parameters", direct_io=direct, **({"multifd_channels": n} if n else {}))
+
+    path = tmp_path / "state"
+    src = make_vm("godwit", *pattern_args(**{**GUEST, "rate": 0}), mem="32M")  # flat out, while it is saved
+    src.serial.wait("ready")
+    channels(src, save_channels)
+    hand_over(src, None, f"file:{path}")
+    inspecting.tree(path)  # whole
+    dst = make_vm("godwit", *pattern_args(**GUEST), "-incoming", "defer", mem="32M")
+    channels(dst, load_channels)
+    dst.cmd("migrate-incoming", uri=f"file:{path}")
+    dst.wait_status("running")
+    guest_full_pass(dst)
+
+
+def test_multifd_compression(make_vm):
+    vm = make_vm("godwit", "-S", "-bios", "none", serial=False)
+    vm.caps(mapped_ram=True, multifd=True)
+    with pytest.raises(QMPError, match="Mapped-ram migration is incompatible with multifd compression"):
+        vm.cmd("migrate-set-parameters", multifd_compression="zstd")
+    vm.caps(mapped_ram=False)
+    vm.cmd("migrate-set-parameters", multifd_compression="zstd")
+    with pytest.raises(QMPError, match="Mapped-ram migration is incompatible with multifd compression"):
+        vm.caps(mapped_ram=True)
+
+
 def test_loadvm(make_vm, good):
     """-loadvm knows the layout by the file, whatever it is told on the command line."""
     for args in ((), ("-global", "migration.mapped-ram=on"), ("-global", "migration.x-mapped-load=lazy")):
