@@ -50,7 +50,8 @@ void tls_datum_wipe(gnutls_datum_t *d);
 bool tls_creds_load_dh(TlsCreds *creds, gnutls_dh_params_t *params, GError **errp);
 
 /* tls-x509-check.c: validity, usage and chain of what was loaded, before a peer complains. */
-bool tls_x509_check_files(const char *ca_path, const char *cert_path, bool server, GError **errp);
+bool tls_x509_check_authority(const char *ca_path, GError **errp);
+bool tls_x509_check_own(const char *ca_path, const char *cert_path, bool server, GError **errp);
 /* tls-x509-verify.c: judge the certificate of the peer in the middle of the handshake. */
 int tls_x509_verify(gnutls_session_t session);
 

@@ -17,17 +17,29 @@ GType tls_creds_x509_get_type(void);
 G_DEFINE_TYPE(TlsCredsX509, tls_creds_x509, TYPE_TLS_CREDS)
 OBJECT_TYPE_REGISTER("tls-creds-x509", tls_creds_x509_get_type)
 
+/* Besides server-cert.pem there may be server-cert-0.pem and so on, each with its key. */
+#define NUMBERED_PAIRS 5
+
+/* A certificate and its key. */
+typedef struct {
+    char *cert, *key;
+} X509Pair;
+
 /* The files of one side; NULL where an optional one is absent. */
 typedef struct {
-    char *ca, *crl, *cert, *key;
+    char *ca, *crl;
+    X509Pair pair[1 + NUMBERED_PAIRS]; /* in the order of preference */
+    unsigned pairs;
 } X509Files;
 
 static void files_clear(X509Files *f)
 {
     g_free(f->ca);
     g_free(f->crl);
-    g_free(f->cert);
-    g_free(f->key);
+    for (unsigned i = 0; i < f->pairs; i++) {
+        g_free(f->pair[i].cert);
+        g_free(f->pair[i].key);
+    }
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(X509Files, files_clear)
 
@@ -44,22 +56,44 @@ static bool find(TlsCreds *creds, const char *name, bool optional, char **out, G
     return true;
 }
 
+/* The pair whose names end in @suffix joins the others if it is there. */
+static bool find_pair(TlsCreds *creds, X509Files *f, const char *suffix, bool optional,
+                      GError **errp)
+{
+    bool server = tls_creds_endpoint(creds) == TLS_ENDPOINT_SERVER;
+    const char *role = server ? "server" : "client";
+    g_autofree char *cert = g_strdup_printf("%s-cert%s.pem", role, suffix);
+    g_autofree char *key = g_strdup_printf("%s-key%s.pem", role, suffix);
+    X509Pair *pair = &f->pair[f->pairs++];
+
+    if (!find(creds, cert, optional, &pair->cert, errp) ||
+        !find(creds, key, optional, &pair->key, errp)) {
+        return false;
+    }
+    if (!pair->cert != !pair->key) {
+        error_setg(errp, "%s has only one of %s and %s", tls_creds_dir(creds), cert, key);
+        return false;
+    }
+    f->pairs -= !pair->cert;
+    return true;
+}
+
 static bool find_files(TlsCreds *creds, X509Files *f, GError **errp)
 {
     bool server = tls_creds_endpoint(creds) == TLS_ENDPOINT_SERVER;
 
     if (!find(creds, "ca-cert.pem", false, &f->ca, errp) ||
-        !find(creds, "ca-crl.pem", true, &f->crl, errp) ||
-        !find(creds, server ? "server-cert.pem" : "client-cert.pem", !server, &f->cert, errp) ||
-        !find(creds, server ? "server-key.pem" : "client-key.pem", !server, &f->key, errp)) {
+        !find(creds, "ca-crl.pem", true, &f->crl, errp) || !find_pair(creds, f, "", true, errp)) {
         return false;
     }
-    if (!f->cert != !f->key) {
-        error_setg(errp, "%s has only one of client-cert.pem and client-key.pem",
-                   tls_creds_dir(creds));
-        return false;
+    for (unsigned i = 0; i < NUMBERED_PAIRS; i++) {
+        g_autofree char *suffix = g_strdup_printf("-%u", i);
+
+        if (!find_pair(creds, f, suffix, true, errp)) {
+            return false;
+        }
     }
-    return true;
+    return !server || f->pairs || find_pair(creds, f, "", false, errp);
 }
 
 typedef int TrustFn(gnutls_certificate_credentials_t, const gnutls_datum_t *,
@@ -85,7 +119,7 @@ static bool load_trust(TlsCredsX509 *s, const char *path, TrustFn *fn, GError **
     return ret > 0;
 }
 
-static bool load_pair(TlsCredsX509 *s, const X509Files *f, GError **errp)
+static bool load_pair(TlsCredsX509 *s, const X509Pair *f, GError **errp)
 {
     gnutls_datum_t cert = {NULL, 0}, key = {NULL, 0};
     char *password = NULL;
@@ -136,6 +170,21 @@ static bool load_dh(TlsCredsX509 *s, GError **errp)
     return true;
 }
 
+static bool check_files(TlsCreds *creds, const X509Files *f, GError **errp)
+{
+    bool server = tls_creds_endpoint(creds) == TLS_ENDPOINT_SERVER;
+
+    if (!tls_x509_check_authority(f->ca, errp)) {
+        return false;
+    }
+    for (unsigned i = 0; i < f->pairs; i++) {
+        if (!tls_x509_check_own(f->ca, f->pair[i].cert, server, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool x509_load(TlsCreds *creds, GError **errp)
 {
     TlsCredsX509 *s = (TlsCredsX509 *)creds;
@@ -145,9 +194,7 @@ static bool x509_load(TlsCreds *creds, GError **errp)
     if (!find_files(creds, &f, errp)) {
         return false;
     }
-    if (s->sanity_check &&
-        !tls_x509_check_files(f.ca, f.cert, tls_creds_endpoint(creds) == TLS_ENDPOINT_SERVER,
-                              errp)) {
+    if (s->sanity_check && !check_files(creds, &f, errp)) {
         return false;
     }
     ret = gnutls_certificate_allocate_credentials(&s->cred);
@@ -155,9 +202,15 @@ static bool x509_load(TlsCreds *creds, GError **errp)
         error_setg(errp, "%s", gnutls_strerror(ret));
         return false;
     }
-    return load_trust(s, f.ca, gnutls_certificate_set_x509_trust_mem, errp) &&
-           (!f.cert || load_pair(s, &f, errp)) &&
-           load_trust(s, f.crl, gnutls_certificate_set_x509_crl_mem, errp) && load_dh(s, errp);
+    if (!load_trust(s, f.ca, gnutls_certificate_set_x509_trust_mem, errp)) {
+        return false;
+    }
+    for (unsigned i = 0; i < f.pairs; i++) {
+        if (!load_pair(s, &f.pair[i], errp)) {
+            return false;
+        }
+    }
+    return load_trust(s, f.crl, gnutls_certificate_set_x509_crl_mem, errp) && load_dh(s, errp);
 }
 
 static int x509_attach(TlsCreds *creds, gnutls_session_t session)

@@ -153,9 +153,9 @@ static bool check_chain(const CertList *own, const CertList *ca, const char *cer
     return false;
 }
 
-bool tls_x509_check_files(const char *ca_path, const char *cert_path, bool server, GError **errp)
+bool tls_x509_check_authority(const char *ca_path, GError **errp)
 {
-    g_auto(CertList) ca = {NULL}, own = {NULL};
+    g_auto(CertList) ca = {NULL};
 
     if (!load_list(ca_path, &ca, errp)) {
         return false;
@@ -167,10 +167,15 @@ bool tls_x509_check_files(const char *ca_path, const char *cert_path, bool serve
             return false;
         }
     }
-    if (!cert_path) {
-        return true;
-    }
-    return load_list(cert_path, &own, errp) && check_dates(own.crt[0], cert_path, errp) &&
+    return true;
+}
+
+bool tls_x509_check_own(const char *ca_path, const char *cert_path, bool server, GError **errp)
+{
+    g_auto(CertList) ca = {NULL}, own = {NULL};
+
+    return load_list(ca_path, &ca, errp) && load_list(cert_path, &own, errp) &&
+           check_dates(own.crt[0], cert_path, errp) &&
            check_ca_flag(own.crt[0], cert_path, false, errp) &&
            check_key_usage(own.crt[0], cert_path, false, errp) &&
            check_purpose(own.crt[0], cert_path, server, errp) &&

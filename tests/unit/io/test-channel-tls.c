@@ -11,6 +11,7 @@
 
 typedef struct {
     char *long_dir; /* its certificate does not fit into the buffers at once */
+    char *many_dir; /* a second certificate, for another name and with another kind of key */
     char *server_dir, *client_dir, *bare_dir, *foreign_dir, *revoked_dir, *expired_dir,
         *wrong_role_dir;
     ObjectRegistry *reg;
@@ -51,6 +52,9 @@ static void make_fixture(void)
     TestCert long_server = test_cert(
         &(TestCertSpec){.dn = "CN=long", .dns = "dst.example.org", .server = true, .kilobytes = 80},
         &ca);
+    TestCert newer = test_cert(
+        &(TestCertSpec){.dn = "CN=new", .dns = "new.example.org", .server = true, .ed25519 = true},
+        &ca);
     TestCert client = test_cert(&(TestCertSpec){.dn = "CN=src,O=Lab,C=DE", .client = true}, &ca);
     TestCert foreign = test_cert(&(TestCertSpec){.dn = "CN=src", .client = true}, &other_ca);
     TestCert revoked = test_cert(&(TestCertSpec){.dn = "CN=lost", .client = true}, &ca);
@@ -66,6 +70,10 @@ static void make_fixture(void)
     fill_dir(&fx.wrong_role_dir, &ca, "server", &expired); /* a client that plays the server */
     test_cert_free(&expired);
     fill_dir(&fx.server_dir, &ca, "server", &server);
+    fill_dir(&fx.many_dir, &ca, "server", &server);
+    write_cert(fx.many_dir, "server-cert-0.pem", &newer);
+    write_key(fx.many_dir, "server-key-0.pem", &newer, NULL);
+    test_cert_free(&newer);
     fill_dir(&fx.long_dir, &ca, "server", &long_server);
     test_cert_free(&long_server);
     write_crl(fx.server_dir, &ca, &revoked);
@@ -85,6 +93,9 @@ static void make_fixture(void)
     test_cert_free(&revoked);
 
     object("tls-creds-x509", "server", "{'dir':'%s','endpoint':'server'}", fx.server_dir);
+    object("tls-creds-x509", "many-server", "{'dir':'%s','endpoint':'server'}", fx.many_dir);
+    object("tls-creds-x509", "new-client",
+           "{'dir':'%s','priority':'NORMAL:-SIGN-ALL:+SIGN-EDDSA-ED25519'}", fx.bare_dir);
     object("tls-creds-x509", "long-server", "{'dir':'%s','endpoint':'server'}", fx.long_dir);
     object("tls-creds-x509", "lax-server", "{'dir':'%s','endpoint':'server','verify-peer':false}",
            fx.server_dir);
@@ -118,6 +129,7 @@ static void make_fixture(void)
 static void drop_fixture(void)
 {
     object_registry_free(fx.reg);
+    remove_dir(fx.many_dir);
     remove_dir(fx.long_dir);
     remove_dir(fx.server_dir);
     remove_dir(fx.client_dir);
@@ -225,6 +237,8 @@ static void test_matrix(void)
         {"server", "client", "127.0.0.1"},
         {"server", "client12", "dst.example.org"},
         {"long-server", "client", "dst.example.org"},
+        {"many-server", "client", "dst.example.org"},
+        {"many-server", "new-client", "new.example.org", NULL, "No certificate was found", NULL},
         {"server", "client-cbc", "dst.example.org"},
         {"server", "client-chacha", "dst.example.org"},
         {"server", "client", "other.example.org", NULL, "alert 'Certificate is bad'",

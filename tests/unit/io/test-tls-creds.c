@@ -104,7 +104,9 @@ static void test_x509_files(void)
     write_text(p.dir, "server-key.pem", "junk");
     refuse(&p, SERVER, "No use for certificate");
     without(&p, "server-key.pem");
-    refuse(&p, SERVER, "server-key.pem: No such file");
+    refuse(&p, SERVER, "only one of server-cert.pem and server-key.pem");
+    without(&p, "server-cert.pem");
+    refuse(&p, SERVER, "server-cert.pem: No such file");
     without(&p, "client-key.pem");
     refuse(&p, CLIENT, "only one of client-cert.pem and client-key.pem");
     without(&p, "client-cert.pem");
@@ -145,6 +147,39 @@ static void replace(Pki *p, const char *name, const TestCertSpec *spec, const Te
     write_cert(p->dir, cert, &c);
     write_key(p->dir, key, &c, NULL);
     test_cert_free(&c);
+}
+
+/* server-cert-0.pem and so on are checked like the plain ones, and one pair of all is enough. */
+static void test_x509_pairs(void)
+{
+    static const TestCertSpec newer = {
+        .dn = "CN=dst", .dns = "dst.example.org", .server = true, .ed25519 = true};
+    static const TestCertSpec old = {
+        .dn = "CN=dst", .server = true, .from_days = -9, .until_days = -2};
+    TestCert c;
+    Pki p;
+
+    pki_init(&p);
+    c = test_cert(&newer, &p.ca);
+    write_cert(p.dir, "server-cert-0.pem", &c);
+    refuse(&p, SERVER, "only one of server-cert-0.pem and server-key-0.pem");
+    write_key(p.dir, "server-key-0.pem", &p.server, NULL);
+    refuse(&p, SERVER, "server-key-0.pem is not the key of ");
+    write_key(p.dir, "server-key-0.pem", &c, NULL);
+    accept(&p, SERVER);
+    accept(&p, CLIENT);
+    without(&p, "server-cert.pem");
+    refuse(&p, SERVER, "only one of server-cert.pem and server-key.pem");
+    without(&p, "server-key.pem");
+    accept(&p, SERVER);
+    test_cert_free(&c);
+    c = test_cert(&old, &p.ca);
+    write_cert(p.dir, "server-cert-4.pem", &c);
+    write_key(p.dir, "server-key-4.pem", &c, NULL);
+    refuse(&p, SERVER, "server-cert-4.pem has expired");
+    accept(&p, "{'dir':'%s','endpoint':'server','sanity-check':false}");
+    test_cert_free(&c);
+    pki_clear(&p);
 }
 
 static void test_x509_sanity(void)
@@ -421,6 +456,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tls-creds/x509/files", test_x509_files);
     g_test_add_func("/tls-creds/x509/permissions", test_x509_permissions);
+    g_test_add_func("/tls-creds/x509/pairs", test_x509_pairs);
     g_test_add_func("/tls-creds/x509/sanity", test_x509_sanity);
     g_test_add_func("/tls-creds/x509/password", test_x509_password);
     g_test_add_func("/tls-creds/psk", test_psk);

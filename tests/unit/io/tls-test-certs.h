@@ -23,6 +23,7 @@ typedef struct {
     bool ca, server, client;
     int from_days, until_days; /* relative to now; both 0: -1 to 30 */
     unsigned usage;            /* 0: fitting */
+    bool ed25519;              /* the key; otherwise ECDSA */
     unsigned kilobytes;        /* of further names: a long certificate */
 } TestCertSpec;
 
@@ -38,8 +39,12 @@ static inline TestCert test_cert(const TestCertSpec *spec, const TestCert *signe
     gnutls_rnd(GNUTLS_RND_NONCE, serial, sizeof(serial));
     serial[0] &= 0x7f;
     gnutls_x509_privkey_init(&c.key);
-    gnutls_x509_privkey_generate(c.key, GNUTLS_PK_ECDSA,
-                                 GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0);
+    if (spec->ed25519) {
+        gnutls_x509_privkey_generate(c.key, GNUTLS_PK_EDDSA_ED25519, 0, 0);
+    } else {
+        gnutls_x509_privkey_generate(c.key, GNUTLS_PK_ECDSA,
+                                     GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0);
+    }
     gnutls_x509_crt_init(&c.crt);
     gnutls_x509_crt_set_version(c.crt, 3);
     gnutls_x509_crt_set_key(c.crt, c.key);
