@@ -266,6 +266,16 @@ static GSource *fault_create_watch(QIOChannel *ioc, GIOCondition cond)
     return io_channel_create_watch(FAULT_CHANNEL(ioc)->base, cond);
 }
 
+void fault_channel_arm(QIOChannel *ioc, const FaultPlan *write)
+{
+    FaultChannel *f = FAULT_CHANNEL(ioc);
+
+    g_mutex_lock(&f->lock);
+    f->write.plan = *write;
+    f->write.pos = 0;
+    g_mutex_unlock(&f->lock);
+}
+
 uint64_t fault_channel_read_position(QIOChannel *ioc)
 {
     FaultChannel *f = FAULT_CHANNEL(ioc);

@@ -40,6 +40,8 @@ typedef struct FaultPlan {
 
 /* Takes a reference of @base; a NULL plan is no fault. The plans are copied. */
 QIOChannel *fault_channel_new(QIOChannel *base, const FaultPlan *read, const FaultPlan *write);
+/* From now on @write holds for what is written, whose positions begin at 0 again. */
+void fault_channel_arm(QIOChannel *ioc, const FaultPlan *write);
 /* Bytes passed so far in one direction; any thread. */
 uint64_t fault_channel_read_position(QIOChannel *ioc);
 uint64_t fault_channel_write_position(QIOChannel *ioc);

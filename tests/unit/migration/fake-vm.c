@@ -166,6 +166,11 @@ static int fake_open_file(MigrationHost *h, const char *path, int flags, int mod
     return -1;
 }
 
+static GObject *fake_find_object(MigrationHost *h, const char *id)
+{
+    return vm_of(h)->creds;
+}
+
 static void fake_exit_failed(MigrationHost *h)
 {
     vm_of(h)->exits++;
@@ -185,6 +190,7 @@ static const MigrationHostOps fake_ops = {
     .block_activate = fake_block_activate,
     .take_fd = fake_take_fd,
     .open_file = fake_open_file,
+    .find_object = fake_find_object,
     .exit_failed = fake_exit_failed,
 };
 

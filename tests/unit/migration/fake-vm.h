@@ -39,6 +39,7 @@ typedef struct FakeVM {
     GString *events; /* "setup active ... " with STOP, RESUME, PASS */
     bool quit;
 
+    GObject *creds; /* which every id names; NULL: there are no objects */
     bool autostart, images_open, fail_stop, fail_inactivate;
     unsigned exits;
     GThread *guest;

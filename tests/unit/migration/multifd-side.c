@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "multifd-side.h"
+#include <glib/gstdio.h>
 #include "io/channel-socket.h"
+#include "migration/transport/tls.h"
 #include "util/lock.h"
+#include "util/object.h"
 
 static void set_params(FakeVM *vm, const MultifdSetup *setup)
 {
@@ -35,21 +38,98 @@ static void set_params(FakeVM *vm, const MultifdSetup *setup)
                                        setup->per_pass ? "off" : "on", NULL));
 }
 
-static QIOChannel *dial(FakeVM *dst, const FaultPlan *write)
+/* ---- TLS ---- */
+
+static void write_key(const char *dir, bool remove)
 {
+    g_autofree char *path = g_build_filename(dir, "keys.psk", NULL);
+
+    if (remove) {
+        g_assert_cmpint(g_unlink(path), ==, 0);
+    } else {
+        g_assert_true(
+            g_file_set_contents(path, "qemu:0123456789abcdef0123456789abcdef\n", -1, NULL));
+    }
+}
+
+/* Both ends of every line; the registry lives as long as the program. */
+static void use_tls(FakeVM *src, FakeVM *dst)
+{
+    static ObjectRegistry *registry;
+    static const char *const endpoints[] = {"client", "server"};
+    FakeVM *const vms[] = {src, dst};
+
+    if (!registry) {
+        g_autofree char *dir = g_dir_make_tmp("keys-XXXXXX", NULL);
+
+        registry = object_registry_new();
+        write_key(dir, false);
+        for (unsigned i = 0; i < 2; i++) {
+            g_autoptr(JsonObject) props = json_object_new();
+
+            json_object_set_string_member(props, "endpoint", endpoints[i]);
+            json_object_set_string_member(props, "dir", dir);
+            g_assert_nonnull(
+                object_registry_create(registry, "tls-creds-psk", endpoints[i], props, NULL));
+        }
+        write_key(dir, true);
+        g_rmdir(dir);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        StrOrNull id = {.type = QAPI_ALT_STR, .u.s = (char *)"tls0"};
+        MigrationParameters p = {.tls_creds = &id};
+
+        g_assert_true(options_set_params(&vms[i]->m->options, &p, NULL));
+        vms[i]->creds = object_registry_find(registry, endpoints[i]);
+    }
+}
+
+typedef struct {
+    QIOChannel *ioc;
+    bool done;
+} Shaken;
+
+static void shaken(QIOChannel *ioc, GError *err, void *opaque)
+{
+    Shaken *s = opaque;
+
+    g_assert_no_error(err);
+    s->ioc = ioc;
+    s->done = true;
+}
+
+/* ---- connecting ---- */
+
+/* A line to @dst that fails as @plan says; *faulty (owned by it) is the channel to ask. */
+static QIOChannel *dial(FakeVM *src, FakeVM *dst, const FaultPlan *plan, QIOChannel **faulty)
+{
+    const FaultPlan none = FAULT_PLAN_NONE;
     g_autoptr(MigrationInfo) info = g_new0(MigrationInfo, 1);
     g_autoptr(QIOChannelSocket) ioc = NULL;
+    Shaken s = {NULL};
 
     incoming_fill_info(dst->m->incoming, info);
     ioc = io_channel_socket_connect_sync(g_ptr_array_index(info->socket_address, 0), NULL);
     g_assert_nonnull(ioc);
-    return fault_channel_new(IO_CHANNEL(ioc), NULL, write);
+    s.ioc = *faulty = fault_channel_new(IO_CHANNEL(ioc), NULL, NULL);
+    if (src->creds) {
+        io_channel_set_blocking(*faulty, false, NULL);
+        g_assert_nonnull(transport_tls_start(*faulty, &src->m->options, &src->host, false, NULL,
+                                             shaken, &s, NULL));
+        while (!s.done) {
+            g_main_context_iteration(NULL, TRUE);
+        }
+        io_channel_set_blocking(s.ioc, true, NULL);
+    }
+    fault_channel_arm(*faulty, plan ? plan : &none);
+    return s.ioc;
 }
 
 /* What is said first is lost if the channel is cut there. */
-static QIOChannel *dial_channel(FakeVM *src, FakeVM *dst, unsigned id, const FaultPlan *write)
+static QIOChannel *dial_channel(FakeVM *src, FakeVM *dst, unsigned id, const FaultPlan *plan,
+                                QIOChannel **faulty)
 {
-    QIOChannel *ioc = dial(dst, write);
+    QIOChannel *ioc = dial(src, dst, plan, faulty);
     uint8_t uuid[MULTIFD_UUID_SIZE] = {0}; /* without one */
 
     src->host.ops->uuid(&src->host, uuid);
@@ -65,16 +145,25 @@ QIOChannel *multifd_side_begin_unlike(FakeVM *src, FakeVM *dst, const MultifdSet
     GPtrArray *extra = g_ptr_array_new_with_free_func(g_object_unref);
     MigrationState *s = outgoing_new(src->m);
     g_autoptr(QIOChannel) main = NULL;
-    QIOChannel *chosen;
+    QIOChannel *chosen, *faulty;
 
     set_params(src, setup);
     set_params(dst, dst_setup);
-    g_assert_true(incoming_listen(dst->m->incoming, t, false, NULL));
-    main = dial(dst, bad == 0 ? plan : NULL);
-    for (unsigned i = 0; i < setup->channels; i++) {
-        g_ptr_array_add(extra, dial_channel(src, dst, i, bad == i + 1 ? plan : NULL));
+    if (setup->tls) {
+        use_tls(src, dst);
     }
-    chosen = g_object_ref(bad ? g_ptr_array_index(extra, bad - 1) : main);
+    transport_set_options(t, &dst->m->options);
+    g_assert_true(incoming_listen(dst->m->incoming, t, false, NULL));
+    main = dial(src, dst, bad == 0 ? plan : NULL, &faulty);
+    chosen = bad == 0 ? g_object_ref(faulty) : NULL;
+    for (unsigned i = 0; i < setup->channels; i++) {
+        bool this_one = bad == i + 1;
+
+        g_ptr_array_add(extra, dial_channel(src, dst, i, this_one ? plan : NULL, &faulty));
+        if (this_one) {
+            chosen = g_object_ref(faulty);
+        }
+    }
     outgoing_set_status(s, MIGRATION_STATUS_NONE, MIGRATION_STATUS_SETUP);
     outgoing_run_on(s, main, extra);
     return chosen;

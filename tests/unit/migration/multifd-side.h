@@ -15,6 +15,7 @@ typedef struct {
     uint64_t bandwidth;    /* 0: no limit */
     const char *addresses; /* x-multifd-addresses, which the test does not connect to; NULL: none */
     unsigned patience_ms;  /* 0: as it is */
+    bool tls;              /* with a key both know; faults are of the bytes behind the handshake */
 } MultifdSetup;
 
 /* A running VM with runs of all lengths in its memory, compressible and not. */
