@@ -181,6 +181,10 @@ static void set_error(TlsSession *s, int code, const char *what, GError **errp)
     if (code == GNUTLS_E_NO_CERTIFICATE_FOUND && alert != GNUTLS_A_CLOSE_NOTIFY) {
         code = GNUTLS_E_FATAL_ALERT_RECEIVED; /* TLS 1.2: where the certificate was to come */
     }
+    if (code == GNUTLS_E_UNEXPECTED_PACKET_LENGTH && s->established && s->in_ended) {
+        error_setg(errp, "%s: the connection ended inside a record", what);
+        return;
+    }
     switch (code) {
     case GNUTLS_E_FATAL_ALERT_RECEIVED:
     case GNUTLS_E_WARNING_ALERT_RECEIVED:
