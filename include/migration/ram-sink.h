@@ -96,11 +96,11 @@ typedef struct RamPlacerOps {
      */
     void *(*direct)(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t count);
     /*
-     * For a receiver that guesses what comes next: pages from @first that hold nothing yet, so that
-     * bytes which turn out to be something else do no harm. Returns how many (<= @max, 0: none) and
-     * *host. NULL callback: never. Afterwards accept() those that got their content and retract()
-     * the rest as far as it was written (@bytes from the start of page @first, 0 too): it is as
-     * before, and the stream has turned to something else.
+     * For a receiver that guesses what comes next: pages from @first for which nothing but zeros
+     * was received, so that bytes which turn out to be something else do no harm. Returns how many
+     * (<= @max, 0: none) and *host. NULL callback: never. Afterwards accept() those that got their
+     * content and retract() the rest as far as it was written (@bytes from the start of page
+     * @first, 0 too): it is zero again, and the stream has turned to something else.
      */
     uint64_t (*offer)(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t max, uint8_t **host);
     void (*accept)(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t count);

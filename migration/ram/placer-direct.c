@@ -2,10 +2,13 @@
 /*
  * Pages go straight into guest memory.
  *
- * The placer remembers which pages are *fresh*: untouched when it was made, and not received since.
- * A fresh page reads as zero without having been looked at. So a ZERO record for it costs nothing
- * and does not populate it, and bytes of something else may land in it for a moment: overwriting
- * them with zeros restores exactly what was there.
+ * The placer remembers two things of each page:
+ *  - Is it *fresh*: untouched when the placer was made, and not received since? It reads as zero
+ *    without having been looked at, so a ZERO record for it costs nothing and does not populate it.
+ *  - Is it *open*: has nothing but zeros been received for it? Then bytes of something else may
+ * land in it for a moment: overwriting them with zeros restores what was received, and what lay
+ * there before the first record matters to nobody. So memory that was touched beforehand (prealloc)
+ * is read into in place as well. Every fresh page is open.
  *
  * Fresh memory about to be streamed into is populated (populate.h) a huge page at a time, outside
  * the channel's locks, instead of one fault at a time inside its copy.
@@ -20,18 +23,19 @@
 
 typedef struct {
     RAMBlock *block;
-    unsigned long *fresh;   /* bits are cleared atomically, never set */
+    unsigned long *fresh;   /* NULL, or bits that are cleared atomically, never set */
+    unsigned long *open;    /* the same */
     unsigned long *claimed; /* per chunk: populated, or about to be, by direct(); atomic */
-} FreshBlock;
+} DirectBlock;
 
 typedef struct {
     RamPlacer base;
     RamPopulate *populate;
     unsigned n;
-    FreshBlock blocks[];
+    DirectBlock blocks[];
 } DirectPlacer;
 
-static FreshBlock *fresh_block(RamPlacer *p, const RAMBlock *block)
+static DirectBlock *find_block(RamPlacer *p, const RAMBlock *block)
 {
     DirectPlacer *d = container_of(p, DirectPlacer, base);
 
@@ -43,25 +47,18 @@ static FreshBlock *fresh_block(RamPlacer *p, const RAMBlock *block)
     return NULL;
 }
 
-static unsigned long *fresh_map(RamPlacer *p, const RAMBlock *block)
-{
-    FreshBlock *fb = fresh_block(p, block);
-
-    return fb ? fb->fresh : NULL;
-}
-
 static uint8_t *page_host(const RAMBlock *block, uint64_t page)
 {
     return block->host + (page << TARGET_PAGE_BITS);
 }
 
-static void not_fresh(unsigned long *fresh, uint64_t first, uint64_t count)
+static void clear_pages(unsigned long *map, uint64_t first, uint64_t count)
 {
-    while (count) {
+    while (map && count) {
         unsigned bit = first % BITS_PER_LONG;
         uint64_t n = MIN(count, BITS_PER_LONG - bit);
         unsigned long mask = (n == BITS_PER_LONG ? ~0UL : (1UL << n) - 1) << bit;
-        unsigned long *word = &fresh[BIT_WORD(first)];
+        unsigned long *word = &map[BIT_WORD(first)];
 
         if (__atomic_load_n(word, __ATOMIC_RELAXED) & mask) {
             __atomic_fetch_and(word, ~mask, __ATOMIC_RELAXED);
@@ -71,13 +68,17 @@ static void not_fresh(unsigned long *fresh, uint64_t first, uint64_t count)
     }
 }
 
+static void received(DirectBlock *db, uint64_t first, uint64_t count)
+{
+    if (db) {
+        clear_pages(db->fresh, first, count);
+        clear_pages(db->open, first, count);
+    }
+}
+
 static void direct_accept(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t count)
 {
-    unsigned long *fresh = fresh_map(p, block);
-
-    if (fresh) {
-        not_fresh(fresh, first, count);
-    }
+    received(find_block(p, block), first, count);
 }
 
 static bool chunk_is_fresh(const unsigned long *fresh, uint64_t chunk)
@@ -93,13 +94,13 @@ static bool chunk_is_fresh(const unsigned long *fresh, uint64_t chunk)
 }
 
 /* A huge page at a time, by whoever comes first; several channels come to different ones. */
-static void populate_for_run(RAMBlock *block, FreshBlock *fb, uint64_t first, uint64_t count)
+static void populate_for_run(RAMBlock *block, DirectBlock *db, uint64_t first, uint64_t count)
 {
     uint64_t whole = ram_block_pages(block) / POPULATE_CHUNK_PAGES;
     uint64_t chunk = first / POPULATE_CHUNK_PAGES;
 
     for (; chunk < whole && chunk * POPULATE_CHUNK_PAGES < first + count; chunk++) {
-        if (chunk_is_fresh(fb->fresh, chunk) && set_bit_atomic(chunk, fb->claimed)) {
+        if (chunk_is_fresh(db->fresh, chunk) && set_bit_atomic(chunk, db->claimed)) {
             ram_block_populate(block, (chunk * POPULATE_CHUNK_PAGES) << TARGET_PAGE_BITS,
                                POPULATE_CHUNK_PAGES << TARGET_PAGE_BITS);
         }
@@ -108,14 +109,12 @@ static void populate_for_run(RAMBlock *block, FreshBlock *fb, uint64_t first, ui
 
 static void *direct_direct(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t count)
 {
-    FreshBlock *fb = fresh_block(p, block);
+    DirectBlock *db = find_block(p, block);
 
-    if (fb && fb->fresh) {
-        if (count >= STREAM_PAGES) {
-            populate_for_run(block, fb, first, count);
-        }
-        not_fresh(fb->fresh, first, count);
+    if (db && db->fresh && count >= STREAM_PAGES) {
+        populate_for_run(block, db, first, count);
     }
+    received(db, first, count);
     return page_host(block, first);
 }
 
@@ -130,11 +129,12 @@ static bool direct_place_run(RamPlacer *p, QEMUFile *f, RAMBlock *block, uint64_
 static bool direct_place_fill(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t count,
                               uint8_t fill, GError **errp)
 {
-    unsigned long *fresh = fresh_map(p, block);
+    DirectBlock *db = find_block(p, block);
+    const unsigned long *fresh = db ? db->fresh : NULL;
     uint64_t end = first + count;
 
     if (fill) {
-        direct_accept(p, block, first, count);
+        received(db, first, count);
         memset(page_host(block, first), fill, count << TARGET_PAGE_BITS);
         return true;
     }
@@ -167,11 +167,11 @@ static void populate(RamPlacer *p, RAMBlock *block, const unsigned long *fresh, 
 static uint64_t direct_offer(RamPlacer *p, RAMBlock *block, uint64_t first, uint64_t max,
                              uint8_t **host)
 {
-    const unsigned long *fresh = fresh_map(p, block);
-    uint64_t n = fresh ? find_next_zero_bit(fresh, first + max, first) - first : 0;
+    const DirectBlock *db = find_block(p, block);
+    uint64_t n = db && db->open ? find_next_zero_bit(db->open, first + max, first) - first : 0;
 
-    if (n >= STREAM_PAGES) {
-        populate(p, block, fresh, first, n);
+    if (db && db->fresh && n >= STREAM_PAGES) {
+        populate(p, block, db->fresh, first, n);
     }
     *host = page_host(block, first);
     return n;
@@ -190,6 +190,7 @@ static void direct_cleanup(RamPlacer *p)
     ram_populate_free(d->populate);
     for (unsigned i = 0; i < d->n; i++) {
         g_free(d->blocks[i].fresh);
+        g_free(d->blocks[i].open);
         g_free(d->blocks[i].claimed);
     }
     g_free(d);
@@ -214,17 +215,21 @@ RamPlacer *ram_placer_direct_new(RAMList *list)
     RAMBLOCK_FOREACH_MIGRATABLE (block, list) {
         n++;
     }
-    d = g_malloc0(sizeof(*d) + n * sizeof(FreshBlock));
+    d = g_malloc0(sizeof(*d) + n * sizeof(DirectBlock));
     d->base.ops = &direct_ops;
     d->populate = ram_populate_new();
     RAMBLOCK_FOREACH_MIGRATABLE (block, list) {
-        FreshBlock *fb = &d->blocks[d->n++];
+        DirectBlock *db = &d->blocks[d->n++];
 
-        fb->block = block;
-        fb->fresh = bitmap_try_new(block->max_length >> TARGET_PAGE_BITS);
-        fb->claimed = bitmap_new(block->max_length / TARGET_PAGE_SIZE / POPULATE_CHUNK_PAGES + 1);
-        if (fb->fresh) {
-            ram_block_find_untouched(block, 0, ram_block_pages(block), fb->fresh);
+        db->block = block;
+        db->fresh = bitmap_try_new(block->max_length >> TARGET_PAGE_BITS);
+        db->open = bitmap_try_new(block->max_length >> TARGET_PAGE_BITS);
+        db->claimed = bitmap_new(block->max_length / TARGET_PAGE_SIZE / POPULATE_CHUNK_PAGES + 1);
+        if (db->fresh) {
+            ram_block_find_untouched(block, 0, ram_block_pages(block), db->fresh);
+        }
+        if (db->open) {
+            bitmap_set(db->open, 0, block->max_length >> TARGET_PAGE_BITS);
         }
     }
     return &d->base;

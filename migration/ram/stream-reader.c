@@ -10,8 +10,8 @@
  *
  * Why this cannot go wrong:
  *  - The page being completed is certain: its head was read and checked before.
- *  - Bytes are guessed only into pages that the placer offers: they lie inside the block, hold
- * zeros and nothing has been received for them.
+ *  - Bytes are guessed only into pages that the placer offers: they lie inside the block, and
+ *    nothing but zeros has been received for them.
  *  - At the first head that is not as guessed, everything from there on, page bytes too, goes back
  * into the stream in its order, and the offered pages behind it are zeroed as far as they were
  * written. Memory and stream are then exactly as if the read had ended at that head, so the
