@@ -65,6 +65,7 @@ void migration_free(Migration *m)
         migration_options_clear(&m->options);
         recorder_free(m->source_record);
         recorder_free(m->destination_record);
+        free_pages_forget_end(m);
         g_mutex_clear(&m->line);
         g_free(m);
     }

@@ -5,6 +5,7 @@
 #ifndef GODWIT_MIGRATION_CORE_H
 #define GODWIT_MIGRATION_CORE_H
 
+#include "migration/free-pages.h"
 #include "migration/globalstate.h"
 #include "migration/options.h"
 #include "migration/ram/ram.h"
@@ -38,6 +39,12 @@ struct Migration {
     /* While a saved state is loaded; its thread. */
     bool loading_file; /* atomic */
     bool file_is_mapped;
+    struct {
+        const FreePageOps *ops; /* NULL: nobody knows */
+        void *opaque;
+        bool asked;
+        GSource *end;  /* scheduled; @line */
+    } free_pages;      /* big lock */
     LazyRestore *lazy; /* atomic: memory is still being read; else NULL */
 };
 
@@ -57,6 +64,13 @@ bool migration_check_transport(const Migration *m, const MigrationTransport *t, 
 
 /* The "ram" section, registered. */
 RamState *migration_ram_new(Migration *m);
+
+/* ---- free-pages.c: ask the guest for hints (big lock; false: nobody to ask), and no more (any
+ * thread; without the big lock it hears it later, from the main loop). ---- */
+bool free_pages_begin(Migration *m);
+void free_pages_end(Migration *m);
+/* Drop what was scheduled; Migration.line, or at the very end. */
+void free_pages_forget_end(Migration *m);
 
 /* Join @thread, which may be waiting for the big lock that the caller holds. */
 void migration_join(GThread *thread);

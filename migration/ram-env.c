@@ -76,6 +76,15 @@ static void env_set_throttle(void *opaque, unsigned percent)
     }
 }
 
+static bool env_free_pages(void *opaque, bool begin)
+{
+    if (begin) {
+        return free_pages_begin(opaque);
+    }
+    free_pages_end(opaque);
+    return true;
+}
+
 static bool env_limit_vcpus(void *opaque, uint64_t mib)
 {
     Migration *m = opaque;
@@ -313,6 +322,7 @@ RamState *migration_ram_new(Migration *m)
         .live_options = env_live_options,
         .set_throttle = env_set_throttle,
         .limit_vcpus = env_limit_vcpus,
+        .free_pages = env_free_pages,
         .note_pass = env_note_pass,
         .sink = env_sink,
         .placer = env_placer,

@@ -173,6 +173,7 @@ static void fill_savings(MigrationState *s, MigrationInfo *info)
     MigrationSavings *x = info->x_savings = g_new0(MigrationSavings, 1);
 
     x->order_bytes = stat_get(&c->spared_pages) * TARGET_PAGE_SIZE;
+    x->free_bytes = stat_get(&c->hinted_pages) * TARGET_PAGE_SIZE;
     x->unchanged_bytes = stat_get(&c->unchanged_pages) * TARGET_PAGE_SIZE;
 }
 

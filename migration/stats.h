@@ -40,6 +40,7 @@ typedef struct MigrationCounters {
     uint64_t dirty_pages_rate;   /* pages per second in the last period */
     uint64_t written_pages_rate; /* the same, with those that were dirty already */
     uint64_t hot_pages;          /* in memory that is written again and again */
+    uint64_t hinted_pages;       /* not sent because the guest does not use them */
     uint64_t dirty_sync_bytes;   /* dirty bytes found by the last sync, */
     uint64_t pending_bytes;      /* and what they will take on the wire */
     /* Written by the migration thread at each window end. */

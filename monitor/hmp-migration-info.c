@@ -258,9 +258,11 @@ void hmp_info_migrate(HmpContext *c)
         if (info->x_forecast) {
             print_forecast(c->out, info->x_forecast);
         }
-        if (info->x_savings && (info->x_savings->order_bytes || info->x_savings->unchanged_bytes)) {
+        if (info->x_savings && (info->x_savings->order_bytes || info->x_savings->unchanged_bytes ||
+                                info->x_savings->free_bytes)) {
             append_size(c->out, "Saved: \t\t\torder=", info->x_savings->order_bytes);
             append_size(c->out, ", unchanged=", info->x_savings->unchanged_bytes);
+            append_size(c->out, ", free=", info->x_savings->free_bytes);
             g_string_append_c(c->out, '\n');
         }
         if (info->has_cpu_throttle_percentage) {

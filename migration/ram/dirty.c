@@ -137,6 +137,27 @@ void dirty_map_add(DirtyMap *d, const RAMBlock *block, uint64_t first, uint64_t 
     }
 }
 
+uint64_t dirty_map_forget(DirtyMap *d, const RAMBlock *block, uint64_t first, uint64_t count)
+{
+    uint64_t forgotten = 0;
+
+    for (unsigned i = 0; i < d->n; i++) {
+        DirtyBlock *db = &d->blocks[i];
+        uint64_t pages = db->block == block ? ram_block_pages(block) : 0;
+        uint64_t end = first < pages ? first + MIN(count, pages - first) : 0;
+
+        for (uint64_t page = first; (page = find_next_bit(db->map, end, page)) < end;) {
+            uint64_t clean = find_next_zero_bit(db->map, end, page);
+
+            bitmap_clear(db->map, page, clean - page);
+            forgotten += clean - page;
+            page = clean;
+        }
+    }
+    d->dirty_pages -= forgotten;
+    return forgotten;
+}
+
 bool dirty_map_check_sizes(const DirtyMap *d, GError **errp)
 {
     for (unsigned i = 0; i < d->n; i++) {

@@ -52,6 +52,9 @@ bool dirty_map_start(DirtyMap *d, RAMList *list, bool ignore_shared, GError **er
 uint64_t dirty_map_sync(DirtyMap *d);
 /* These pages are to be sent again, although nobody has written them. */
 void dirty_map_add(DirtyMap *d, const RAMBlock *block, uint64_t first, uint64_t count);
+/* @count pages of @block from @first on need not be sent until they are written again; returns how
+ * many would have been. */
+uint64_t dirty_map_forget(DirtyMap *d, const RAMBlock *block, uint64_t first, uint64_t count);
 /* A block that changed its size since the start ends the migration (spec 20 section 10). */
 bool dirty_map_check_sizes(const DirtyMap *d, GError **errp);
 /* Logging off, memory back. Also after a failed start and twice. */

@@ -11,6 +11,7 @@
 #ifndef GODWIT_MIGRATION_RAM_RAM_H
 #define GODWIT_MIGRATION_RAM_RAM_H
 
+#include "migration/ram/hints.h"
 #include "migration/postcopy/push.h"
 #include "migration/ram-sink.h"
 #include "migration/ram/throttle.h"
@@ -63,6 +64,9 @@ typedef struct {
     /* A dirty sync is done: count the pass, send MIGRATION_PASS. @dirty_bytes are to be sent now.
      * Migration thread. */
     void (*note_pass)(void *opaque, uint64_t dirty_bytes);
+    /* Ask the guest which memory it does not use (big lock; false: there is nobody to ask), and
+     * that it does not matter any more (migration thread, or big lock). */
+    bool (*free_pages)(void *opaque, bool begin);
     /* How pages leave (asked in save_setup) and how they land (load_setup); the RamState releases
      * it in its cleanup. NULL: *errp says why there is none. Big lock. */
     RamSink *(*sink)(void *opaque, GError **errp);
@@ -81,6 +85,8 @@ typedef struct {
 
 typedef struct RamState RamState;
 
+/* For hints of any thread. */
+RamHints *ram_state_hints(RamState *rs);
 /* @env is copied. */
 RamState *ram_state_new(const RamEnv *env);
 /* Neither direction may be active. */

@@ -42,13 +42,20 @@ RamState *ram_state_new(const RamEnv *env)
     RamState *rs = g_new0(RamState, 1);
 
     rs->env = *env;
+    rs->hints = ram_hints_new();
     return rs;
+}
+
+RamHints *ram_state_hints(RamState *rs)
+{
+    return rs->hints;
 }
 
 void ram_state_free(RamState *rs)
 {
     if (rs) {
         g_assert(!rs->save && !rs->load && !rs->background);
+        ram_hints_free(rs->hints);
         g_free(rs);
     }
 }

@@ -42,6 +42,19 @@ bool ram_put_block_list(QEMUFile *f, RAMList *list, RamSink *sink, bool ignore_s
     return true;
 }
 
+/* Before anything is sent, ask the guest what it does not use. In postcopy the destination could
+ * not tell such a page from one that is still to come. */
+static void ask_for_hints(RamState *rs)
+{
+    if (rs->save->options.postcopy || rs->env.phase(rs->env.opaque) != RAM_PHASE_PRECOPY) {
+        return;
+    }
+    ram_hints_open(rs->hints);
+    if (!rs->env.free_pages(rs->env.opaque, true)) {
+        ram_hints_close(rs->hints);
+    }
+}
+
 bool ram_save_setup(QEMUFile *f, void *opaque, GError **errp)
 {
     RamState *rs = opaque;
@@ -69,6 +82,7 @@ bool ram_save_setup(QEMUFile *f, void *opaque, GError **errp)
     stat_set(&s->counters->ram_total, s->dirty.total_bytes);
     ram_sync_pass(rs);
     ram_throttle_start(&s->throttle, s->synced_us, 0);
+    ask_for_hints(rs);
     s->sink->peer = rs->env.peer_features(rs->env.opaque);
     if (!ram_put_block_list(f, s->list, s->sink, s->options.ignore_shared, s->options.postcopy,
                             errp) ||
@@ -167,6 +181,7 @@ static bool send_part(RamState *rs, QEMUFile *f, uint64_t budget, bool *sent, GE
     RamRun part;
     bool zero, patched, ok;
 
+    ram_take_hints(rs);
     *sent = ram_scan_peek(&s->scan, ZERO_WINDOW_PAGES, &part);
     if (!*sent) {
         return true;
@@ -340,6 +355,10 @@ void ram_save_cleanup(void *opaque)
     RamSave *s = rs->save;
 
     if (s) {
+        if (ram_hints_close(rs->hints)) {
+            rs->env.free_pages(rs->env.opaque, false);
+        }
+        ram_take_hints(rs); /* leaves none for the next migration */
         if (s->throttle.percent) {
             rs->env.set_throttle(rs->env.opaque, 0);
             stat_set(&s->counters->throttle_percent, 0);

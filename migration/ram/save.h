@@ -38,6 +38,8 @@ struct RamSave {
 
 /* Read the dirty log: a new pass begins. */
 void ram_sync_pass(RamState *rs);
+/* Take what the guest does not use out of what is to be sent; not while a part is being sent. */
+void ram_take_hints(RamState *rs);
 /* Look into the dirty log in the middle of a pass, if that was a while ago; at the end of a round
  * of the scanner a new pass begins. */
 void ram_sync_look(RamState *rs);

@@ -11,6 +11,7 @@ typedef struct RamBackground RamBackground;
 
 struct RamState {
     RamEnv env;
+    RamHints *hints;
     RamSave *save;             /* from save_setup to save_cleanup */
     RamLoad *load;             /* from load_setup to load_cleanup */
     RamBackground *background; /* in place of save, for a background snapshot */

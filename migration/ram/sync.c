@@ -23,9 +23,32 @@ static uint64_t bytes_sent(const RamSave *s)
     return stat_get(&s->counters->ram_bytes) + stat_get(&s->counters->multifd_bytes);
 }
 
-static void read_log(RamSave *s)
+void ram_take_hints(RamState *rs)
 {
-    uint64_t pending = ram_pending_bytes(s);
+    RamSave *s = rs->save;
+
+    if (ram_hints_pending(rs->hints)) {
+        stat_add(&s->counters->hinted_pages, ram_hints_apply(rs->hints, &s->dirty));
+        stat_set(&s->counters->ram_remaining, s->dirty.dirty_pages << TARGET_PAGE_BITS);
+    }
+}
+
+/* The guest's word holds until its writes are read from the log. */
+static void end_hints(RamState *rs)
+{
+    if (ram_hints_close(rs->hints)) {
+        rs->env.free_pages(rs->env.opaque, false);
+    }
+    ram_take_hints(rs);
+}
+
+static void read_log(RamState *rs)
+{
+    RamSave *s = rs->save;
+    uint64_t pending;
+
+    end_hints(rs);
+    pending = ram_pending_bytes(s);
 
     dirty_map_sync(&s->dirty);
     ram_zero_forget(&s->zero);
@@ -77,7 +100,7 @@ void ram_sync_pass(RamState *rs)
 {
     RamSave *s = rs->save;
 
-    read_log(s);
+    read_log(rs);
     s->passed_us = s->synced_us;
     if (s->xbzrle) {
         ram_xbzrle_new_pass(s->xbzrle);
@@ -101,8 +124,8 @@ void ram_sync_look(RamState *rs)
      * take no time say nothing. */
     if (round_over && now - s->passed_us >= LOOK_US) {
         ram_sync_pass(rs);
-    } else if (now - s->synced_us >= LOOK_US) {
-        read_log(s);
+    } else if (now - s->synced_us >= LOOK_US && !ram_hints_expected(rs->hints)) {
+        read_log(rs);
         if (s->scan.rounds) {
             judge(rs);
         }

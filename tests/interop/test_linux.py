@@ -94,6 +94,34 @@ def test_idle_without_devices(make_vm, linux, pair):
     lives_on(dst, "pass", "up_ms")
 
 
+def balloon_args(kind: str) -> list[str]:
+    thread = ["-object", "iothread,id=io0"] if kind == "stock" else []
+    return [*thread, "-device", "virtio-balloon-device,free-page-hint=on,free-page-reporting=on" +
+            (",iothread=io0" if thread else "")]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-to-".join)
+def test_free_pages(make_vm, linux, pair):
+    """Linux says what it does not use, and goes on reporting it: it is not sent, and nothing else is missing."""
+    args = [*linux, "-append", "console=ttyS0 quiet gw.mem=8"]
+    src = make_vm(pair[0], *args, *balloon_args(pair[0]), mem="256M")
+    src.serial.wait("godwit-linux: ready", 120)
+    lives_on(src, "pass")
+    dst = make_vm(pair[1], *args, *balloon_args(pair[1]), "-incoming", "tcp:127.0.0.1:0", mem="256M")
+    src.cmd("migrate-set-parameters", max_bandwidth=1 << 20)  # so that hints come first
+    src.cmd("migrate", uri=listen_address(dst))
+    deadline = time.monotonic() + 60
+    while pair[0] == "godwit" and src.cmd("query-migrate").get("x-savings", {}).get("free-bytes", 0) < 4 << 20:
+        assert time.monotonic() < deadline, src.cmd("query-migrate")
+    src.cmd("migrate-set-parameters", max_bandwidth=10 ** 10, downtime_limit=2000)
+    src.wait_migration("completed")
+    dst.wait_status("running")
+    lives_on(dst, "pass")
+    back = make_vm("godwit", *args, *balloon_args("godwit"), "-incoming", "tcp:127.0.0.1:0", mem="256M")
+    hand_over(dst, back, listen_address(back))
+    lives_on(back, "pass")
+
+
 @pytest.mark.parametrize("pair", PAIRS, ids="-to-".join)
 def test_disk_and_network(make_vm, linux, tmp_path, pair):
     disk = tmp_path / "disk.img"

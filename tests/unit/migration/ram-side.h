@@ -16,6 +16,8 @@ typedef struct {
     unsigned throttle;
     uint64_t passes, pass_bytes;
     uint32_t peer_features;
+    unsigned asked;            /* for hints */
+    bool answers;              /* there is a guest that gives them */
     unsigned compress_threads; /* 0: the plain sink */
     RamState *rs;
 } RamSide;
@@ -48,6 +50,14 @@ static inline void side_live_options(void *opaque, RamLiveOptions *out)
 static inline void side_set_throttle(void *opaque, unsigned percent)
 {
     ((RamSide *)opaque)->throttle = percent;
+}
+
+static inline bool side_free_pages(void *opaque, bool begin)
+{
+    RamSide *s = opaque;
+
+    s->asked += begin;
+    return s->answers;
 }
 
 static inline bool side_limit_vcpus(void *opaque, uint64_t mib)
@@ -108,6 +118,7 @@ static inline void side_init_with(RamSide *s,
         .live_options = side_live_options,
         .set_throttle = side_set_throttle,
         .limit_vcpus = side_limit_vcpus,
+        .free_pages = side_free_pages,
         .note_pass = side_note_pass,
         .sink = side_sink,
         .placer = placer,
