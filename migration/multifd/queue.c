@@ -20,7 +20,7 @@ void multifd_queue_free(MultifdQueue *q)
 /*
  * Sleeping and waking: the reader says that it sleeps and then looks once more, the writer
  * publishes and then looks whether somebody sleeps. Sequentially consistent, so one of the two
- * sees the other.
+ * sees the other. Who wakes the reader takes that back, so that he does it once.
  */
 
 void multifd_queue_kick(MultifdQueue *q)
@@ -34,6 +34,7 @@ void multifd_queue_publish(MultifdQueue *q)
 {
     __atomic_store_n(&q->tail, q->tail + 1, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&q->reader_sleeps, __ATOMIC_SEQ_CST)) {
+        __atomic_store_n(&q->reader_sleeps, false, __ATOMIC_RELAXED);
         multifd_queue_kick(q);
     }
 }
@@ -49,8 +50,12 @@ unsigned multifd_queue_wait(MultifdQueue *q, const bool *quit, unsigned *first)
 
     if (!n) {
         g_mutex_lock(&q->lock);
-        __atomic_store_n(&q->reader_sleeps, true, __ATOMIC_SEQ_CST);
-        while (!(n = filled(q)) && !__atomic_load_n(quit, __ATOMIC_SEQ_CST)) {
+        for (;;) {
+            __atomic_store_n(&q->reader_sleeps, true, __ATOMIC_SEQ_CST);
+            n = filled(q);
+            if (n || __atomic_load_n(quit, __ATOMIC_SEQ_CST)) {
+                break;
+            }
             g_cond_wait(&q->published, &q->lock);
         }
         __atomic_store_n(&q->reader_sleeps, false, __ATOMIC_RELAXED);
@@ -60,7 +65,8 @@ unsigned multifd_queue_wait(MultifdQueue *q, const bool *quit, unsigned *first)
     return n;
 }
 
-void multifd_queue_release(MultifdQueue *q, unsigned n)
+unsigned multifd_queue_release(MultifdQueue *q, unsigned n)
 {
     __atomic_store_n(&q->head, q->head + n, __ATOMIC_SEQ_CST);
+    return filled(q);
 }

@@ -58,7 +58,7 @@ void multifd_queue_kick(MultifdQueue *q);
 /* Wait until something is there or *@quit (atomic) is set; how many slots, 0: quit. The first of
  * them is *@first, the others follow, modulo MULTIFD_QUEUE_SLOTS. */
 unsigned multifd_queue_wait(MultifdQueue *q, const bool *quit, unsigned *first);
-/* The first @n slots are free again. */
-void multifd_queue_release(MultifdQueue *q, unsigned n);
+/* The first @n slots are free again; how many are not. */
+unsigned multifd_queue_release(MultifdQueue *q, unsigned n);
 
 #endif

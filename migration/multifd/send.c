@@ -3,8 +3,8 @@
  * The source's channels: one thread each takes packets from its queue and sends them, several with
  * one system call, headers from a buffer and pages from where they are.
  *
- * Channels share nothing while they work. The one lock is taken when the migration thread has to
- * wait for them, and to fail.
+ * Channels share nothing while they work. The one lock is taken when the migration thread waits for
+ * them and one has sent half of its queue, and to fail.
  */
 #include "migration/multifd/send.h"
 #include "migration/wire/stream.h"
@@ -203,19 +203,21 @@ bool multifd_send_wait(MultifdSend *s, MultifdReadyFn *ready, unsigned id, GErro
 {
     if (!ready(s, id)) {
         bool locked = bql_locked();
+        /* Half a queue is soon sent: who is woken earlier is woken for every packet. */
+        int wake_at = ready == multifd_all_sent ? 0 : MULTIFD_QUEUE_SLOTS / 2;
 
         if (locked) {
             bql_unlock(); /* how long it takes is up to the peer */
         }
         g_mutex_lock(&s->lock);
-        __atomic_store_n(&s->writer_waits, true, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&s->wake_at, wake_at, __ATOMIC_SEQ_CST);
         for (unsigned i = 0; i < s->n; i++) {
             s->channels[i].seen_us = 0;
         }
         while (!ready(s, id) && !s->cut) {
             wait_for_channels(s);
         }
-        __atomic_store_n(&s->writer_waits, false, __ATOMIC_RELAXED);
+        __atomic_store_n(&s->wake_at, MULTIFD_NO_WAKE, __ATOMIC_RELAXED);
         g_mutex_unlock(&s->lock);
         if (locked) {
             bql_lock();
@@ -227,9 +229,9 @@ bool multifd_send_wait(MultifdSend *s, MultifdReadyFn *ready, unsigned id, GErro
 static void give_back(MultifdSendChannel *c, unsigned slots)
 {
     MultifdSend *s = c->s;
+    int left = multifd_queue_release(c->queue, slots);
 
-    multifd_queue_release(c->queue, slots);
-    if (__atomic_load_n(&s->writer_waits, __ATOMIC_SEQ_CST)) {
+    if (left <= __atomic_load_n(&s->wake_at, __ATOMIC_SEQ_CST)) {
         g_mutex_lock(&s->lock);
         g_cond_signal(&s->space);
         g_mutex_unlock(&s->lock);
@@ -415,6 +417,7 @@ MultifdSend *multifd_send_new(const MultifdSendConfig *config, GPtrArray *channe
 
     s->config = *config;
     s->codec = multifd_codec(config->codec.method);
+    s->wake_at = MULTIFD_NO_WAKE;
     g_mutex_init(&s->lock);
     g_cond_init(&s->space);
     s->n = channels->len;

@@ -24,9 +24,9 @@ typedef struct {
 struct MultifdSend {
     MultifdSendConfig config;
     const MultifdCodec *codec;
-    bool quit;         /* atomic: threads end when their queue is empty */
-    bool cut;          /* atomic: channels are shut down, nothing works any more */
-    bool writer_waits; /* atomic */
+    bool quit;   /* atomic: threads end when their queue is empty */
+    bool cut;    /* atomic: channels are shut down, nothing works any more */
+    int wake_at; /* atomic: the writer sleeps until a queue is this short; MULTIFD_NO_WAKE: no */
 
     uint64_t limit; /* atomic: bytes per second that each channel may send, 0: any */
 
@@ -41,6 +41,8 @@ struct MultifdSend {
     unsigned n;
     MultifdSendChannel channels[];
 };
+
+#define MULTIFD_NO_WAKE (-1)
 
 /* Is what the writer waits for there? */
 typedef bool MultifdReadyFn(MultifdSend *s, unsigned id);
