@@ -5,6 +5,7 @@
  *   source   RamSink (sink.c)  runs -> packets -> one queue per channel (queue.h)
  *            send.c            a thread per channel: queue -> sendmsg straight from guest memory
  *   dest.    recv.c            a thread per channel: header -> recvmsg straight into guest memory
+ *            recv-sync.c       who waits for whom, and for whom no longer
  *
  * Order between channels: now and then the source puts a SYNC packet into every channel and then a
  * marker into the main one. Whoever reads the marker waits until each channel has come to its
