@@ -2,8 +2,8 @@
 /*
  * The model. A pass that sends R bytes takes R / bandwidth, and in that time the guest dirties
  *
- *     R' = dirty * R / bandwidth        but no more than all, and once everything cold is clean
- *                                       no more than what is hot
+ *     R' = dirty * R / bandwidth        but no more than all, and of what is hot no more than there
+ *                                       is of it
  *
  * which the next pass has to send. It ends when R' fits into the downtime limit. Rates are measured
  * and waver, so this is played twice: once with luck and once without.
@@ -12,6 +12,8 @@
 
 /* By how much rates may be better or worse than measured. */
 #define LUCK 1.3
+/* Rates are of the last window; and the guest may be stopped while the rest is being sent. */
+#define WINDOW_MS 100
 /* Nobody waits for more passes. */
 #define MAX_PASSES 200
 
@@ -25,9 +27,19 @@ static double budget(const ForecastInput *in, double bandwidth)
     return bandwidth * (double)in->downtime_limit_ms / 1000;
 }
 
+/* What becomes dirty in @seconds; everything goes @luck times better than measured. */
+static double dirtied(const ForecastInput *in, double seconds, double luck)
+{
+    double hot = (in->dirty - in->cold) / luck * seconds, cold = in->cold / luck * seconds;
+
+    return MIN(in->hot > 0 ? MIN(hot, in->hot * MAX(1 / luck, 1)) + cold
+                           : in->dirty / luck * seconds,
+               in->total);
+}
+
 static Outcome play(const ForecastInput *in, double luck)
 {
-    double bandwidth = in->bandwidth * luck, dirty = in->dirty / luck;
+    double bandwidth = in->bandwidth * luck;
     double left = in->pending;
     Outcome o = {0};
 
@@ -42,10 +54,7 @@ static Outcome play(const ForecastInput *in, double luck)
             o.downtime = seconds;
             return o;
         }
-        next = MIN(dirty * seconds, in->total);
-        if (in->hot > 0) {
-            next = MIN(next, in->hot * MAX(1 / luck, 1));
-        }
+        next = dirtied(in, seconds, luck);
         o.seconds += seconds;
         if (next >= left * 0.98 && pass > 1) {
             return o; /* no smaller than before: it stays like that */
@@ -69,8 +78,8 @@ static void advise(MigrationForecast *f, MigrationRemedy remedy, double value)
 /* What is left however many passes there are. */
 static double residue(const ForecastInput *in)
 {
-    if (in->hot > 0) {
-        return in->hot;
+    if (in->hot > 0 && in->cold * LUCK < in->bandwidth) {
+        return in->hot + in->cold;
     }
     return in->dirty * LUCK >= in->bandwidth ? in->total : in->dirty;
 }
@@ -122,11 +131,12 @@ MigrationForecast *migration_forecast(const ForecastInput *in)
     f->remedies = qapi_list_new_MigrationAdvice();
     if (good.ends) {
         f->has_time_left_min = true;
-        f->time_left_min = (uint64_t)(good.seconds * 1000);
+        f->time_left_min =
+            (uint64_t)MAX(good.seconds * 1000 - in->downtime_limit_ms - WINDOW_MS, 0);
     }
     if (bad.ends) {
         f->has_time_left_max = true;
-        f->time_left_max = (uint64_t)((bad.seconds + bad.downtime) * 1000) + 100;
+        f->time_left_max = (uint64_t)((bad.seconds + bad.downtime) * 1000) + WINDOW_MS;
         f->has_downtime = true;
         f->downtime = (uint64_t)(MAX(good.downtime, bad.downtime) * 1000) + 1;
     } else {

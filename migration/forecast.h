@@ -15,7 +15,8 @@ typedef struct {
     double total;     /* no pass can be larger */
     double hot;       /* written again and again; a long pass leaves at least so much */
     double bandwidth; /* per second */
-    double dirty;     /* per second */
+    double dirty;     /* written per second, dirty already or not; */
+    double cold;      /* of that, outside of what is hot */
     uint64_t max_bandwidth, downtime_limit_ms;
     bool xbzrle, auto_converge, dirty_limit, postcopy; /* what is on */
     unsigned vcpus;

@@ -178,6 +178,16 @@ static void fill_savings(MigrationState *s, MigrationInfo *info)
 }
 
 /* While the dirty rate is not known yet there is nothing to say. */
+/* Bytes of the first pass that take next to nothing to send: memory that was never touched. */
+static double free_of_charge(const MigrationCounters *c)
+{
+    uint64_t untouched = stat_get(&c->untouched_pages), sent = stat_get(&c->zero_pages);
+
+    return stat_get(&c->dirty_sync_count) < 2 && untouched > sent
+               ? (double)(untouched - sent) * TARGET_PAGE_SIZE
+               : 0;
+}
+
 MigrationForecast *stats_forecast(MigrationState *s)
 {
     const MigrationCounters *c = &s->m->counters;
@@ -188,11 +198,12 @@ MigrationForecast *stats_forecast(MigrationState *s)
     /* What a dirty byte takes on the wire. */
     double cost = synced > 0 ? stat_get(&c->pending_bytes) / synced : 1;
     ForecastInput in = {
-        .pending = left * cost,
+        .pending = MAX(left - free_of_charge(c), 0) * cost,
         .total = total * cost,
         .hot = stat_get(&c->hot_pages) * TARGET_PAGE_SIZE * cost,
         .bandwidth = limit ? MIN(bandwidth, limit) : bandwidth,
         .dirty = stat_get(&c->written_pages_rate) * TARGET_PAGE_SIZE * cost,
+        .cold = stat_get(&c->cold_pages_rate) * TARGET_PAGE_SIZE * cost,
         .max_bandwidth = limit,
         .downtime_limit_ms = options_param(o, PARAM_DOWNTIME_LIMIT),
         .xbzrle = options_cap(o, MIGRATION_CAPABILITY_XBZRLE),

@@ -41,6 +41,8 @@ typedef struct MigrationCounters {
     uint64_t written_pages_rate; /* the same, with those that were dirty already */
     uint64_t hot_pages;          /* in memory that is written again and again */
     uint64_t hinted_pages;       /* not sent because the guest does not use them */
+    uint64_t cold_pages_rate;    /* as written_pages_rate, outside that */
+    uint64_t untouched_pages;    /* when the first pass began */
     uint64_t dirty_sync_bytes;   /* dirty bytes found by the last sync, */
     uint64_t pending_bytes;      /* and what they will take on the wire */
     /* Written by the migration thread at each window end. */

@@ -93,6 +93,7 @@ static uint64_t sync_block(DirtyMap *d, DirtyBlock *db)
         }
         d->scratch[w] = 0;
         d->period_written += __builtin_popcountl(written);
+        d->period_cold += test_bit(w, db->hot) ? 0 : __builtin_popcountl(written);
         if (test_bit(w, db->passed)) {
             clear_bit(w, db->passed);
             d->spared_pages += __builtin_popcountl(written & db->map[w]);
@@ -118,7 +119,8 @@ uint64_t dirty_map_sync(DirtyMap *d)
     if (now - d->period_start_us > PERIOD_US) {
         d->pages_per_second = d->period_pages * G_USEC_PER_SEC / (now - d->period_start_us);
         d->written_per_second = d->period_written * G_USEC_PER_SEC / (now - d->period_start_us);
-        d->period_pages = d->period_written = 0;
+        d->cold_per_second = d->period_cold * G_USEC_PER_SEC / (now - d->period_start_us);
+        d->period_pages = d->period_written = d->period_cold = 0;
         d->rate_known = true;
         d->period_start_us = now;
     }
@@ -156,6 +158,22 @@ uint64_t dirty_map_forget(DirtyMap *d, const RAMBlock *block, uint64_t first, ui
     }
     d->dirty_pages -= forgotten;
     return forgotten;
+}
+
+uint64_t dirty_map_count_untouched(DirtyMap *d)
+{
+    uint64_t count = 0;
+
+    for (unsigned i = 0; i < d->n; i++) {
+        uint64_t pages = ram_block_pages(d->blocks[i].block);
+
+        ram_block_find_untouched(d->blocks[i].block, 0, pages, d->scratch);
+        for (uint64_t w = 0; w < BITS_TO_LONGS(pages); w++) {
+            count += __builtin_popcountl(d->scratch[w]);
+            d->scratch[w] = 0; /* as it was */
+        }
+    }
+    return count;
 }
 
 bool dirty_map_check_sizes(const DirtyMap *d, GError **errp)

@@ -36,7 +36,8 @@ typedef struct {
     /* The same of pages that were written, dirty already or not: what would become dirty if all
      * were clean. */
     uint64_t period_written, written_per_second;
-    bool rate_known; /* one is over */
+    uint64_t period_cold, cold_per_second; /* and of these, outside hot memory */
+    bool rate_known;                       /* one is over */
 } DirtyMap;
 
 /* Does @block take part? x-ignore-shared leaves shared memory where it is. */
@@ -45,6 +46,8 @@ static inline bool ram_block_ignored(const RAMBlock *block, bool ignore_shared)
     return !(block->flags & RAM_MIGRATABLE) || (ignore_shared && (block->flags & RAM_SHARED));
 }
 
+/* How many pages have never been touched; they cost nothing to send. Slow for large memory. */
+uint64_t dirty_map_count_untouched(DirtyMap *d);
 /* Everything dirty, logging on. *@d is zeroed memory; on failure dirty_map_stop() is still due. */
 bool dirty_map_start(DirtyMap *d, RAMList *list, bool ignore_shared, GError **errp);
 /* Add what was written since the last sync; afterwards contents are at least as new as the bits.

@@ -25,6 +25,7 @@ struct RamSave {
     int64_t synced_us; /* when the dirty log was read last, */
     int64_t passed_us; /* and when a pass began */
     uint64_t rounds_seen;
+    bool counted_untouched; /* for the forecast, without the big lock */
     /* What the dirty pages will take, as of the last pass. */
     uint64_t pending_bytes, pending_pages;
     RamSink *sink;

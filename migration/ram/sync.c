@@ -58,6 +58,7 @@ static void read_log(RamState *rs)
     s->synced_us = g_get_monotonic_time();
     stat_set(&s->counters->dirty_pages_rate, s->dirty.pages_per_second);
     stat_set(&s->counters->written_pages_rate, s->dirty.written_per_second);
+    stat_set(&s->counters->cold_pages_rate, s->dirty.cold_per_second);
     stat_set(&s->counters->dirty_rate_known, s->dirty.rate_known);
     stat_set(&s->counters->hot_pages, s->dirty.hot_words * BITS_PER_LONG);
     stat_set(&s->counters->spared_pages, s->dirty.spared_pages);
@@ -125,6 +126,10 @@ void ram_sync_look(RamState *rs)
     if (round_over && now - s->passed_us >= LOOK_US) {
         ram_sync_pass(rs);
     } else if (now - s->synced_us >= LOOK_US && !ram_hints_expected(rs->hints)) {
+        if (!s->counted_untouched) {
+            stat_set(&s->counters->untouched_pages, dirty_map_count_untouched(&s->dirty));
+            s->counted_untouched = true;
+        }
         read_log(rs);
         if (s->scan.rounds) {
             judge(rs);
