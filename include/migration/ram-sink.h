@@ -72,6 +72,9 @@ struct RamSink {
     /* What the destination has said it understands (PeerFeatures); kept up to date by
      * ram/save.c. */
     uint32_t peer;
+    /* Set by the sink: the section had better go on, its end would have to wait for something that
+     * is under way. */
+    bool midway;
     /* Set by the sink: pages travel coded, which patches would not. */
     bool codes_pages;
 };

@@ -12,6 +12,8 @@
 
 /* One iteration ends after this long even if the rate limit has not. */
 #define SLICE_US (50 * 1000)
+/* And a sink that is midway gets so much more. */
+#define MIDWAY_US (1000 * 1000)
 /* The longest run of data handed to a sink at once. */
 #define MAX_DATA_PAGES 512
 
@@ -241,11 +243,18 @@ void ram_save_settle(RamState *rs)
     rs->save->settle = true;
 }
 
+static bool slice_over(const RamSave *s, QEMUFile *f, int64_t start)
+{
+    int64_t limit = SLICE_US + (s->sink->midway ? MIDWAY_US : 0);
+
+    return qemu_file_rate_exceeded(f) || g_get_monotonic_time() - start >= limit;
+}
+
 IterateResult ram_save_iterate(QEMUFile *f, void *opaque, GError **errp)
 {
     RamState *rs = opaque;
     RamSave *s = rs->save;
-    int64_t deadline = g_get_monotonic_time() + SLICE_US;
+    int64_t start = g_get_monotonic_time();
     bool sent = true, settle = s->settle;
 
     if (!dirty_map_check_sizes(&s->dirty, errp)) {
@@ -262,7 +271,7 @@ IterateResult ram_save_iterate(QEMUFile *f, void *opaque, GError **errp)
             return ITERATE_ERROR;
         }
     }
-    while (!settle && sent && !qemu_file_rate_exceeded(f) && g_get_monotonic_time() < deadline) {
+    while (!settle && sent && !slice_over(s, f, start)) {
         if (!send_part(rs, f, qemu_file_rate_left(f), &sent, errp)) {
             return ITERATE_ERROR;
         }

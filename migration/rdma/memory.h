@@ -12,11 +12,16 @@
 #include "memory/ramblock.h"
 #include "migration/rdma/connection.h"
 
+typedef enum {
+    SPAN_UNKNOWN,
+    SPAN_REQUESTED, /* or will be with the next request */
+    SPAN_READY,     /* rkey is valid */
+} RdmaSpanState;
+
 typedef struct {
     RdmaRegion local;
     uint32_t rkey;
-    bool ready;  /* rkey is valid */
-    bool wanted; /* will be asked for with the next request */
+    RdmaSpanState state;
 } RdmaSpan;
 
 typedef struct {

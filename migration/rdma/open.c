@@ -67,6 +67,7 @@ static RdmaConnection *connect_one(RdmaFabric *fabric, const char *host, const c
     if (!c) {
         return NULL;
     }
+    trace(rdma, "way to %s found", c->name);
     put_hello(&hello, wish);
     if (!ep->ops->connect(ep, &hello, timeout_ms, cancel, &answer, &err)) {
         c->over = true; /* there is nobody to say goodbye to */

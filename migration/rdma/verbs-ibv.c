@@ -12,6 +12,9 @@
 #include <rdma/rdma_cma.h>
 #include <sys/eventfd.h>
 #include "migration/rdma/verbs.h"
+#include "util/log.h"
+
+LOG_CATEGORY(rdma_cm)
 
 /* Finding an address or a route. */
 #define RESOLVE_MS 10000
@@ -181,6 +184,7 @@ static bool await_event(IbvEndpoint *e, enum rdma_cm_event_type wanted, int time
         error_setg(errp, "RDMA: %s: no answer from %s within %d ms", what, e->name, timeout_ms);
         return false;
     }
+    trace(rdma_cm, "%s: %s: %s", e->name, what, rdma_event_str(event->event));
     ok = event->event == wanted;
     if (ok && private) {
         private->len = MIN(event->param.conn.private_data_len, sizeof(private->bytes));
@@ -330,8 +334,10 @@ static RdmaEndpoint *adapter_resolve(RdmaFabric *fabric, const char *host, const
 {
     struct rdma_addrinfo *list = lookup(host, port, false, errp);
     IbvEndpoint *e = NULL;
+
     GError *err = NULL;
 
+    trace(rdma_cm, "%s:%s looked up", host, port);
     for (struct rdma_addrinfo *ai = list; ai && !e; ai = ai->ai_next) {
         g_clear_error(&err);
         e = endpoint_new(&err);

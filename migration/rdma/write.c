@@ -3,20 +3,30 @@
  * RamSink over RDMA: runs of pages become WRITEs (spec 50 sections 5 to 8).
  *
  *   run in a span whose key is known   joined with its neighbours, written
- *   run in another span                put aside; when BATCH_SPANS spans are wanted, one request
- *                                      registers them all (QEMU: one each), then they are written
+ *   run in another span                put aside until the answer to a request for its key is here;
+ *                                      what is wanted meanwhile goes into the next request, several
+ *                                      spans in one (QEMU: one each)
  *   zero run                           a range to clear, many in one message (QEMU: one each);
  *                                      short ones in known spans are cheaper as data
  *
- * A page may leave any time until the round ends, so putting it aside is free. WRITEs of one span
- * are under way while the next is being registered. They need not be waited for: the adapter
- * delivers them before the REGISTER_FINISHED behind them.
+ * A page may leave any time until the round ends, so putting it aside is free. Registering costs
+ * both ends about as much time as writing does, so the two overlap: a request leaves before the
+ * WRITEs that the last answer allows, since messages do not overtake WRITEs, and in dense memory
+ * the next span is asked for before its first page comes. WRITEs need not be waited for: the
+ * adapter delivers them before the REGISTER_FINISHED behind them.
  */
 #include "migration/rdma/channel.h"
 #include "migration/wire/ram.h"
+#include "util/log.h"
 
-/* Spans per request to a peer that answers several at once. */
+LOG_CATEGORY(rdma_write)
+
+/* Spans per request to a peer that answers several at once, */
 #define BATCH_SPANS 16
+/* but no more than so much data waits for: then the adapter is better put to work. */
+#define BATCH_BYTES (32 * MiB)
+/* So much data in a span, by this divisor, and the next span will be wanted, too. */
+#define DENSE_PART 8
 /* Put aside at most, whatever spans they are in. */
 #define MAX_ASIDE 4096
 #define MAX_ZEROS 1024
@@ -30,6 +40,12 @@ typedef struct {
     uint64_t offset, len;
 } Piece;
 
+/* A span, by any of its bytes, and how much data waits for its key. */
+typedef struct {
+    unsigned block;
+    uint64_t offset, waiting;
+} SpanAt;
+
 typedef struct {
     RamSink base;
     RdmaChannel *ch;
@@ -42,11 +58,14 @@ typedef struct {
     bool open; /* a registration phase */
     RAMBlock *last;
     unsigned last_index;
-    Piece joined;    /* to be written next; len 0: nothing */
-    GArray *aside;   /* Piece, in spans not registered yet */
-    unsigned wanted; /* how many spans that are */
-    GArray *zeros;   /* Piece, to be cleared */
-    GArray *cleared; /* Piece, of the COMPRESS that the peer may still be working on */
+    Piece joined;  /* to be written next; len 0: nothing */
+    GArray *aside; /* Piece, in spans whose key is not known yet */
+    SpanAt wanted[BATCH_SPANS], asked[BATCH_SPANS];
+    unsigned n_wanted, n_asked; /* n_asked: of the one request that is under way */
+    RdmaSpan *dense;            /* where the last data went, */
+    uint64_t dense_bytes;       /* and how much in a row */
+    GArray *zeros;              /* Piece, to be cleared */
+    GArray *cleared;            /* Piece, of the COMPRESS that the peer may still be working on */
 } RdmaSink;
 
 static RdmaSink *sink_of(RamSink *s)
@@ -67,9 +86,19 @@ static bool open_phase(RdmaSink *s, QEMUFile *f, GError **errp)
     return s->open || qemu_file_check(f, errp);
 }
 
+/* The peer waits for a command, so it has done the one before. */
+static bool await_turn(RdmaSink *s, GError **errp)
+{
+    if (!rdma_take_credit(s->c, errp)) {
+        return false;
+    }
+    g_array_set_size(s->cleared, 0);
+    return true;
+}
+
 static bool send_command(RdmaSink *s, RdmaMessageType type, GError **errp)
 {
-    return rdma_take_credit(s->c, errp) && rdma_send_empty(s->c, type, errp);
+    return await_turn(s, errp) && rdma_send_empty(s->c, type, errp);
 }
 
 /* ---- data ---- */
@@ -148,38 +177,77 @@ static bool join(RdmaSink *s, const Piece *p, GError **errp)
 
 /* ---- registration ---- */
 
-/* Ask for the @n spans of which @pieces has the first piece each. */
-static bool request_spans(RdmaSink *s, const Piece *pieces, unsigned n, GError **errp)
+static RdmaSpan *span_of(RdmaSink *s, unsigned block, uint64_t offset)
+{
+    return rdma_span_at(s->memory, &s->memory->blocks[block], offset);
+}
+
+static void put_request(RdmaSink *s, const SpanAt *at, uint8_t *out)
 {
     RdmaMemory *m = s->memory;
-    RdmaMessage answer;
-    unsigned slot;
+    RdmaBlock *b = &m->blocks[at->block];
+    RdmaRegister r = {
+        .address = b->peer.offset + rdma_span_start(m, at->offset),
+        .block = at->block,
+        .more_chunks = DIV_ROUND_UP(rdma_span_length(m, b, at->offset), RDMA_CHUNK_SIZE) - 1,
+    };
 
-    if (!rdma_take_credit(s->c, errp) || !rdma_take_slot(s->c, &slot, errp)) {
+    rdma_put_register(out, &r);
+}
+
+/* How many of the wanted spans go into the next request. */
+static unsigned next_batch(const RdmaSink *s)
+{
+    uint64_t bytes = 0;
+    unsigned n = 0;
+
+    while (n < MIN(s->n_wanted, s->batch_spans) && (!n || bytes < BATCH_BYTES)) {
+        bytes += s->wanted[n++].waiting;
+    }
+    return n;
+}
+
+/* Request the keys of wanted spans. None is under way. */
+static bool ask(RdmaSink *s, GError **errp)
+{
+    unsigned slot, n = next_batch(s);
+
+    if (!n) {
+        return true;
+    }
+    if (!await_turn(s, errp) || !rdma_take_slot(s->c, &slot, errp)) {
         return false;
     }
     for (unsigned i = 0; i < n; i++) {
-        RdmaBlock *b = &m->blocks[pieces[i].block];
-        uint64_t start = rdma_span_start(m, pieces[i].offset);
-        uint64_t length = rdma_span_length(m, b, pieces[i].offset);
-        RdmaRegister r = {
-            .address = b->peer.offset + start,
-            .block = pieces[i].block,
-            .more_chunks = DIV_ROUND_UP(length, RDMA_CHUNK_SIZE) - 1,
-        };
-
-        rdma_put_register(rdma_slot_payload(s->c, slot) + i * RDMA_REGISTER_SIZE, &r);
+        s->asked[i] = s->wanted[i];
+        put_request(s, &s->asked[i], rdma_slot_payload(s->c, slot) + i * RDMA_REGISTER_SIZE);
     }
+    trace(rdma_write, "asks for %u spans, the first in RAM block %u at 0x%" PRIx64, n,
+          s->asked[0].block, s->asked[0].offset);
+    s->n_asked = n;
+    s->base.midway = true;
+    s->n_wanted -= n;
+    memmove(s->wanted, s->wanted + n, s->n_wanted * sizeof(s->wanted[0]));
     if (!rdma_send_slot_now(s->c, slot, RDMA_MSG_REGISTER_REQUEST, n, n * RDMA_REGISTER_SIZE, NULL,
                             errp)) {
         return false;
     }
     /* Both ends register at the same time. */
     for (unsigned i = 0; i < n; i++) {
-        if (!rdma_span_register(m, &m->blocks[pieces[i].block], pieces[i].offset, errp)) {
+        if (!rdma_span_register(s->memory, &s->memory->blocks[s->asked[i].block],
+                                s->asked[i].offset, errp)) {
             return false;
         }
     }
+    return true;
+}
+
+/* Wait for the answer. */
+static bool learn(RdmaSink *s, GError **errp)
+{
+    RdmaMessage answer;
+    unsigned n = s->n_asked;
+
     if (!rdma_expect(s->c, RDMA_MSG_REGISTER_RESULT, &answer, errp)) {
         return false;
     }
@@ -188,54 +256,70 @@ static bool request_spans(RdmaSink *s, const Piece *pieces, unsigned n, GError *
                                n);
     }
     for (unsigned i = 0; i < n; i++) {
-        RdmaBlock *b = &m->blocks[pieces[i].block];
-        RdmaSpan *span = rdma_span_at(m, b, pieces[i].offset);
+        RdmaSpan *span = span_of(s, s->asked[i].block, s->asked[i].offset);
         RdmaRegisterResult r;
 
         rdma_get_register_result(answer.payload + i * RDMA_REGISTER_RESULT_SIZE, &r);
-        b->peer.host = r.host;
+        s->memory->blocks[s->asked[i].block].peer.host = r.host;
         span->rkey = r.rkey;
-        span->ready = true;
-        span->wanted = false;
+        span->state = SPAN_READY;
     }
+    trace(rdma_write, "has the keys of %u spans, %u pieces aside", n, s->aside->len);
+    s->n_asked = 0;
+    s->base.midway = false;
     return rdma_release(s->c, &answer, errp);
 }
 
-static bool request_wanted(RdmaSink *s, GError **errp)
+/* Write what waits for keys that are here; the rest stays aside. */
+static bool write_ready(RdmaSink *s, GError **errp)
 {
-    Piece batch[BATCH_SPANS];
-    unsigned n = 0;
+    unsigned left = 0;
 
     for (unsigned i = 0; i < s->aside->len; i++) {
-        const Piece *p = &g_array_index(s->aside, Piece, i);
-        RdmaSpan *span = rdma_span_at(s->memory, &s->memory->blocks[p->block], p->offset);
+        Piece p = g_array_index(s->aside, Piece, i);
 
-        if (!span->wanted) {
-            continue;
-        }
-        span->wanted = false; /* the first piece stands for all of the span */
-        batch[n++] = *p;
-        if (n == s->batch_spans) {
-            if (!request_spans(s, batch, n, errp)) {
-                return false;
-            }
-            n = 0;
+        if (span_of(s, p.block, p.offset)->state != SPAN_READY) {
+            g_array_index(s->aside, Piece, left++) = p;
+        } else if (!join(s, &p, errp)) {
+            return false;
         }
     }
-    s->wanted = 0;
-    return !n || request_spans(s, batch, n, errp);
+    g_array_set_size(s->aside, left);
+    return true;
 }
 
-/* Register what is missing and write what had to wait for it. */
+/* If there is an answer, or with @wait when there is one: the next request, then WRITEs. */
+static bool proceed(RdmaSink *s, bool wait, GError **errp)
+{
+    if (!s->n_asked) {
+        return ask(s, errp);
+    }
+    if (!wait) {
+        if (!rdma_pump(s->c, false, errp)) {
+            return false;
+        }
+        if (!s->c->inbox_len) {
+            return true;
+        }
+    }
+    return learn(s, errp) && ask(s, errp) && write_ready(s, errp);
+}
+
+/* Nothing is aside any more, everything is with the adapter. */
 static bool flush_aside(RdmaSink *s, GError **errp)
 {
-    bool ok = flush_joined(s, errp) && request_wanted(s, errp);
-
-    for (unsigned i = 0; ok && i < s->aside->len; i++) {
-        ok = join(s, &g_array_index(s->aside, Piece, i), errp);
+    while (s->n_asked || s->n_wanted) {
+        if (!proceed(s, true, errp)) {
+            return false;
+        }
     }
-    g_array_set_size(s->aside, 0);
-    return ok && flush_joined(s, errp);
+    return flush_joined(s, errp);
+}
+
+static void want(RdmaSink *s, unsigned block, uint64_t offset)
+{
+    span_of(s, block, offset)->state = SPAN_REQUESTED;
+    s->wanted[s->n_wanted++] = (SpanAt){block, offset, 0};
 }
 
 /* @p continues the piece that was put aside last, in the same span. */
@@ -247,25 +331,69 @@ static bool continues(RdmaSink *s, const Piece *p)
            rdma_span_start(s->memory, last->offset) == rdma_span_start(s->memory, p->offset);
 }
 
+static void count_waiting(RdmaSink *s, const Piece *p)
+{
+    for (unsigned i = s->n_wanted; i-- > 0;) {
+        SpanAt *w = &s->wanted[i];
+
+        if (w->block == p->block &&
+            rdma_span_start(s->memory, w->offset) == rdma_span_start(s->memory, p->offset)) {
+            w->waiting += p->len;
+            return;
+        }
+    }
+}
+
 /* @p lies in @span, whose key is not known. */
 static bool put_aside(RdmaSink *s, RdmaSpan *span, const Piece *p, GError **errp)
 {
-    bool full = s->aside->len == MAX_ASIDE || (!span->wanted && s->wanted == s->batch_spans);
-
-    if (full && !flush_aside(s, errp)) {
-        return false;
+    while (s->aside->len == MAX_ASIDE || s->n_wanted == BATCH_SPANS) {
+        if (!proceed(s, true, errp)) {
+            return false;
+        }
     }
-    if (span->ready) {
+    if (span->state == SPAN_READY) {
         return join(s, p, errp);
     }
-    s->wanted += !span->wanted;
-    span->wanted = true;
+    if (span->state == SPAN_UNKNOWN) {
+        want(s, p->block, p->offset);
+    }
+    count_waiting(s, p);
     if (continues(s, p)) {
         g_array_index(s->aside, Piece, s->aside->len - 1).len += p->len;
     } else {
         g_array_append_val(s->aside, *p);
     }
-    return true;
+    return proceed(s, false, errp);
+}
+
+/* @p is data in @span: the one behind it may be wanted soon. */
+static void look_ahead(RdmaSink *s, RdmaSpan *span, const Piece *p)
+{
+    uint64_t next = rdma_span_start(s->memory, p->offset) + s->memory->span;
+
+    s->dense_bytes = span == s->dense ? s->dense_bytes + p->len : p->len;
+    s->dense = span;
+    if (s->dense_bytes >= s->memory->span / DENSE_PART && s->n_wanted < BATCH_SPANS &&
+        next < s->memory->blocks[p->block].length &&
+        span_of(s, p->block, next)->state == SPAN_UNKNOWN) {
+        want(s, p->block, next);
+    }
+}
+
+/* @p lies in one span. */
+static bool send_piece(RdmaSink *s, const Piece *p, GError **errp)
+{
+    RdmaSpan *span = span_of(s, p->block, p->offset);
+
+    if (s->memory->pin_all) {
+        return join(s, p, errp);
+    }
+    look_ahead(s, span, p);
+    if ((s->n_asked || s->n_wanted) && !proceed(s, false, errp)) {
+        return false;
+    }
+    return span->state == SPAN_READY ? join(s, p, errp) : put_aside(s, span, p, errp);
 }
 
 /* ---- zeros ---- */
@@ -277,7 +405,7 @@ static bool flush_zeros(RdmaSink *s, GError **errp)
     if (!n) {
         return true;
     }
-    if (!rdma_take_credit(s->c, errp) || !rdma_take_slot(s->c, &slot, errp)) {
+    if (!await_turn(s, errp) || !rdma_take_slot(s->c, &slot, errp)) {
         return false;
     }
     for (unsigned i = 0; i < n; i++) {
@@ -290,8 +418,6 @@ static bool flush_zeros(RdmaSink *s, GError **errp)
 
         rdma_put_compress(rdma_slot_payload(s->c, slot) + i * RDMA_COMPRESS_SIZE, &z);
     }
-    /* The credit for this one says that the last one is done. */
-    g_array_set_size(s->cleared, 0);
     g_array_append_vals(s->cleared, s->zeros->data, n);
     g_array_set_size(s->zeros, 0);
     return rdma_send_slot_now(s->c, slot, RDMA_MSG_COMPRESS, n, n * RDMA_COMPRESS_SIZE, NULL, errp);
@@ -339,7 +465,7 @@ static bool is_known(RdmaSink *s, const Piece *p)
 
     for (uint64_t o = p->offset; known && !m->pin_all && o < p->offset + p->len;
          o = rdma_span_start(m, o) + m->span) {
-        known = rdma_span_at(m, &m->blocks[p->block], o)->ready;
+        known = rdma_span_at(m, &m->blocks[p->block], o)->state == SPAN_READY;
     }
     return known;
 }
@@ -349,11 +475,10 @@ static bool send_data(RdmaSink *s, Piece p, GError **errp)
     RdmaMemory *m = s->memory;
 
     while (p.len) {
-        RdmaSpan *span = rdma_span_at(m, &m->blocks[p.block], p.offset);
         Piece part = p;
 
         part.len = MIN(p.len, rdma_span_start(m, p.offset) + m->span - p.offset);
-        if (!(m->pin_all || span->ready ? join(s, &part, errp) : put_aside(s, span, &part, errp))) {
+        if (!send_piece(s, &part, errp)) {
             return false;
         }
         p.offset += part.len;
@@ -393,6 +518,7 @@ static bool rdma_sink_end_round(RamSink *base, QEMUFile *f, bool last, GError **
         return true; /* nothing was dirty */
     }
     s->open = false;
+    trace(rdma_write, "round ends, %" PRIu64 " bytes written", stat_get(&s->counters->rdma_bytes));
     return flush_aside(s, errp) && flush_zeros(s, errp) &&
            send_command(s, RDMA_MSG_REGISTER_FINISHED, errp);
 }
