@@ -203,7 +203,6 @@ static bool rdma_allowed(Migration *m, GError **errp)
     static const MigrationCapability streams[] = {
         MIGRATION_CAPABILITY_XBZRLE,
         MIGRATION_CAPABILITY_COMPRESS,
-        MIGRATION_CAPABILITY_POSTCOPY_RAM,
         MIGRATION_CAPABILITY_BACKGROUND_SNAPSHOT,
     };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "io/channel-buffer.h"
 #include "migration/incoming-state.h"
+#include "migration/rdma/rdma.h"
 #include "migration/wire/postcopy.h"
 #include "util/lock.h"
 
@@ -61,6 +62,8 @@ static gpointer devices_thread(gpointer opaque)
         incoming_fail(mis, err);
         /* Only its reading ends: the source shall still hear why. */
         io_channel_shutdown(qemu_file_channel(mis->file), IO_SHUTDOWN_READ);
+    } else {
+        rdma_channel_release_memory(qemu_file_channel(mis->file));
     }
     return NULL;
 }
@@ -439,6 +442,7 @@ static void park(MigrationIncomingState *mis, GError *err)
     error_report("Detected IO failure for postcopy. Migration paused: %s", err->message);
     return_path_writer_detach(mis->return_path);
     qemu_file_shutdown(mis->file);
+    rdma_channel_hang_up(qemu_file_channel(mis->file));
     stop_urgent(mis);
     postcopy_destination_reset(pi->dest);
     g_mutex_lock(&mis->lock);

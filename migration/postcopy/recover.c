@@ -9,6 +9,7 @@
  */
 #include "migration/outgoing.h"
 #include "migration/postcopy/source.h"
+#include "migration/rdma/rdma.h"
 #include "migration/wire/postcopy.h"
 
 /* ---- messages ---- */
@@ -146,6 +147,7 @@ static void park(MigrationState *s, GError *err)
     }
     g_mutex_unlock(&s->lock);
     __atomic_store_n(&s->postcopy.requests_open, false, __ATOMIC_RELEASE);
+    rdma_channel_hang_up(qemu_file_channel(s->file));
     error_report("Detected IO failure for postcopy. Migration paused.");
     outgoing_set_status(s, now, MIGRATION_STATUS_POSTCOPY_PAUSED);
 }

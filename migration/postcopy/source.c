@@ -2,6 +2,7 @@
 #include "migration/postcopy/source.h"
 #include "io/channel-buffer.h"
 #include "migration/outgoing.h"
+#include "migration/rdma/rdma.h"
 #include "migration/wire/postcopy.h"
 #include "util/lock.h"
 
@@ -21,9 +22,26 @@ static bool survives_multifd(MigrationState *s, GError **errp)
     return true;
 }
 
+/* QEMU 7.2 does not come to the end of a postcopy over RDMA, and aborts when the source hangs up:
+ * the guest would be lost. */
+static bool survives_rdma(MigrationState *s, GError **errp)
+{
+    if (s->file && io_channel_is_rdma(qemu_file_channel(s->file)) && !outgoing_peer_features(s)) {
+        error_setg(errp, "Postcopy over RDMA would crash a destination that is QEMU; precopy goes "
+                         "on (or cancel, and use tcp)");
+        return false;
+    }
+    return true;
+}
+
+static bool survives(MigrationState *s, GError **errp)
+{
+    return survives_multifd(s, errp) && survives_rdma(s, errp);
+}
+
 bool postcopy_source_start(MigrationState *s, GError **errp)
 {
-    if (outgoing_status(s) != MIGRATION_STATUS_SETUP && !survives_multifd(s, errp)) {
+    if (outgoing_status(s) != MIGRATION_STATUS_SETUP && !survives(s, errp)) {
         return false;
     }
     __atomic_store_n(&s->postcopy.wanted, true, __ATOMIC_RELAXED);
@@ -43,7 +61,7 @@ bool postcopy_source_due(MigrationState *s)
         !options_cap(&s->m->options, MIGRATION_CAPABILITY_POSTCOPY_RAM)) {
         return false;
     }
-    if (!survives_multifd(s, &err)) { /* the wish came before the destination was known */
+    if (!survives(s, &err)) { /* the wish came before the destination was known */
         error_report("%s", err->message);
         recorder_error(s->m->source_record, err->message);
         __atomic_store_n(&s->postcopy.wanted, false, __ATOMIC_RELAXED);
@@ -216,6 +234,7 @@ static bool switch_over(MigrationState *s, GError **errp)
     outgoing_set_status(s, MIGRATION_STATUS_POSTCOPY_DEVICE, MIGRATION_STATUS_POSTCOPY_ACTIVE);
     outgoing_ping(s, 4);
     postcopy_push_begin_release(s->postcopy.push);
+    rdma_channel_release_memory(qemu_file_channel(s->file));
     return true;
 }
 

@@ -199,6 +199,11 @@ static bool channel_close(QIOChannel *ioc, GError **errp)
     back = g_steal_pointer(&ch->back);
     ch->no_back = true;
     g_mutex_unlock(&ch->lock);
+    if (main && back && ch->source && !main->agreed.godwit && rdma_connection_check(main, NULL)) {
+        /* A QEMU takes a line that ends before it has put everything away for a broken one. This
+         * connection is the last it closes. */
+        rdma_await_hang_up(back);
+    }
     if (main) {
         rdma_memory_free(g_steal_pointer(&ch->memory), main);
     }
@@ -261,6 +266,28 @@ void rdma_channel_attach(RdmaChannel *ch, RdmaConnection *back)
     g_cond_broadcast(&ch->attached);
     g_mutex_unlock(&ch->lock);
     rdma_connection_free(back);
+}
+
+void rdma_channel_release_memory(QIOChannel *ioc)
+{
+    RdmaChannel *ch = io_channel_is_rdma(ioc) ? RDMA_CHANNEL(ioc) : NULL;
+
+    /* The source's adapter may still be reading it; without an end of that, closing will do. */
+    if (ch && (!ch->source || rdma_wait_retired(ch->main, ch->main->signalled, NULL))) {
+        rdma_memory_free(g_steal_pointer(&ch->memory), ch->main);
+    }
+}
+
+void rdma_channel_hang_up(QIOChannel *ioc)
+{
+    RdmaChannel *ch = io_channel_is_rdma(ioc) ? RDMA_CHANNEL(ioc) : NULL;
+
+    if (ch && ch->back) {
+        rdma_connection_hang_up(ch->back);
+    }
+    if (ch) {
+        rdma_connection_hang_up(ch->main);
+    }
 }
 
 bool rdma_channel_has_back(RdmaChannel *ch)

@@ -17,6 +17,8 @@
 /* How long the peer's adapter may take to confirm our last words. */
 #define GOODBYE_US (1 * G_TIME_SPAN_SECOND)
 #define ERROR_US   (200 * G_TIME_SPAN_MILLISECOND)
+/* How long a peer may take to hang up when it has all it wanted. */
+#define HANG_UP_US (2 * G_TIME_SPAN_SECOND)
 /* The peer has asked or was answered; its last confirmation is a matter of one round trip. */
 #define ESTABLISH_US (10 * G_TIME_SPAN_SECOND)
 
@@ -415,6 +417,17 @@ static void send_error(RdmaConnection *c)
     }
 }
 
+void rdma_await_hang_up(RdmaConnection *c)
+{
+    int64_t end = g_get_monotonic_time() + HANG_UP_US;
+    bool any;
+
+    while (!c->over && g_get_monotonic_time() < end && c->ep->ops->arm(c->ep, NULL)) {
+        poll_queue(c, &any, NULL);
+        c->over = c->over || (!any && !c->ep->ops->sleep(c->ep, 10, NULL));
+    }
+}
+
 static void say_goodbye(RdmaConnection *c)
 {
     bool failed = !rdma_connection_check(c, NULL) || __atomic_load_n(&c->shut, __ATOMIC_ACQUIRE);
@@ -429,21 +442,27 @@ static void say_goodbye(RdmaConnection *c)
     }
 }
 
-void rdma_connection_free(RdmaConnection *c)
+void rdma_connection_hang_up(RdmaConnection *c)
 {
     bool locked = bql_locked();
 
-    if (!c) {
-        return;
-    }
     if (locked) {
         bql_unlock();
     }
     say_goodbye(c);
     c->ep->ops->disconnect(c->ep);
+    c->over = true;
     if (locked) {
         bql_lock();
     }
+}
+
+void rdma_connection_free(RdmaConnection *c)
+{
+    if (!c) {
+        return;
+    }
+    rdma_connection_hang_up(c);
     rdma_unregister(c, &c->region);
     c->ep->ops->close(c->ep);
     if (c->memory) {

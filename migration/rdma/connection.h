@@ -64,6 +64,10 @@ RdmaConnection *rdma_connection_new(RdmaEndpoint *ep, GError **errp);
 /* Say goodbye and free; if something went wrong the peer hears ERROR. All regions registered
  * through it must be gone. NULL is fine. */
 void rdma_connection_free(RdmaConnection *c);
+/* The first part of that: the peer learns that this was the end. Nothing can be sent afterwards. */
+void rdma_connection_hang_up(RdmaConnection *c);
+/* Give the peer a moment to hang up first; also after a shutdown. */
+void rdma_await_hang_up(RdmaConnection *c);
 /* Any thread, any time before free: whoever waits fails soon, and everybody after it. */
 void rdma_connection_shutdown(RdmaConnection *c);
 /* Take @err as the sticky error unless there is one. Always false, with the sticky error in *errp.

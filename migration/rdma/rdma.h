@@ -56,5 +56,14 @@ RamPlacer *ram_placer_rdma_new(QIOChannel *ioc, RAMList *list, bool ignore_share
 /* ---- both ---- */
 
 bool io_channel_is_rdma(QIOChannel *ioc);
+/*
+ * Postcopy: the guest runs at the destination, pages go through the stream from now on, so nothing
+ * needs to stay registered (and locked). Source: the migration thread; destination: any, while the
+ * channel lives. Does nothing to other kinds of channel.
+ */
+void rdma_channel_release_memory(QIOChannel *ioc);
+/* Postcopy pauses: the peer learns that the line is cut, of which a shutdown alone says nothing.
+ * The thread that used the channel last. Nothing to other kinds. */
+void rdma_channel_hang_up(QIOChannel *ioc);
 
 #endif

@@ -100,7 +100,8 @@ static void attempt_start(TransportConnection *c, const MigrationTransport *t)
     a->ops = t->ops;
     a->addr = qapi_clone_MigrationAddress(t->addr);
     if (t->options) {
-        a->wishes.return_path = options_cap(t->options, MIGRATION_CAPABILITY_RETURN_PATH);
+        a->wishes.return_path = options_cap(t->options, MIGRATION_CAPABILITY_RETURN_PATH) ||
+                                options_cap(t->options, MIGRATION_CAPABILITY_POSTCOPY_RAM);
         a->wishes.pin_memory = options_cap(t->options, MIGRATION_CAPABILITY_RDMA_PIN_ALL);
     }
     g_task_set_task_data(task, a, attempt_free);

@@ -114,7 +114,9 @@ static void match(FakeEndpoint *e)
         Packet *p = g_queue_pop_head(&e->packets);
 
         g_assert_cmpuint(p->len, <=, w->len);
-        memcpy(w->addr, p->bytes, p->len);
+        if (p->len) {
+            memcpy(w->addr, p->bytes, p->len);
+        }
         complete(e, (RdmaCompletion){w->id, true, false, p->len, NULL});
         packet_free(p);
         g_free(w);
@@ -156,11 +158,14 @@ __attribute__((noinline, no_sanitize("thread"))) static void dma(uint8_t *to, co
     }
 }
 
-static FakeFault next_fault(FakeEndpoint *e)
+static FakeFault next_fault(FakeEndpoint *e, bool message)
 {
     const FakePlan *plan = &e->f->plan[!e->source];
     unsigned n = e->f->posted[!e->source]++;
 
+    if (plan->messages) {
+        n = message ? e->f->sends[!e->source] : UINT_MAX;
+    }
     return plan->fault && plan->at == n ? plan->fault : FAKE_FINE;
 }
 
@@ -213,8 +218,8 @@ static bool fake_post_send(RdmaEndpoint *ep, const RdmaWork *work, GError **errp
 
     g_mutex_lock(&e->f->lock);
     g_assert_nonnull(mr_of(e, work->lkey, work->addr, work->len));
+    fault = next_fault(e, true);
     e->f->sends[!e->source]++;
-    fault = next_fault(e);
     if (!struck(e, work, fault)) {
         p = packet_new(work->addr, fault == FAKE_TRUNCATE ? work->len / 2 : work->len);
         if (fault == FAKE_CORRUPT) {
@@ -248,7 +253,7 @@ static bool fake_post_write(RdmaEndpoint *ep, const RdmaWork *work, GError **err
     FakeFault fault;
 
     g_mutex_lock(&e->f->lock);
-    fault = next_fault(e);
+    fault = next_fault(e, false);
     if (!work->len) {
         e->f->posted[!e->source]--; /* probes depend on time: faults must not */
         fault = FAKE_FINE;
@@ -647,6 +652,27 @@ FakeFabric *fake_fabric_new(void)
     g_mutex_init(&f->lock);
     f->listening = g_ptr_array_new();
     return f;
+}
+
+void fake_fabric_join(FakeFabric *f, RdmaEndpoint *ends[2])
+{
+    FakeEndpoint *source = endpoint_new(f, true), *destination = endpoint_new(f, false);
+
+    source->peer = destination;
+    destination->peer = source;
+    source->established = destination->established = true;
+    ends[0] = &source->base;
+    ends[1] = &destination->base;
+}
+
+unsigned fake_fabric_regions(FakeFabric *f)
+{
+    unsigned n;
+
+    g_mutex_lock(&f->lock);
+    n = f->regions;
+    g_mutex_unlock(&f->lock);
+    return n;
 }
 
 void fake_fabric_free(FakeFabric *f)

@@ -27,7 +27,8 @@ typedef enum {
 typedef struct {
     FakeFault fault;
     unsigned at;
-    unsigned bit; /* FAKE_CORRUPT: which */
+    bool messages; /* only SENDs are counted */
+    unsigned bit;  /* FAKE_CORRUPT: which */
 } FakePlan;
 
 typedef struct {
@@ -54,5 +55,9 @@ typedef struct {
 FakeFabric *fake_fabric_new(void);
 /* All endpoints must be closed, all regions gone: checked. */
 void fake_fabric_free(FakeFabric *f);
+/* Two connected endpoints, the source's and the destination's. */
+void fake_fabric_join(FakeFabric *f, RdmaEndpoint *ends[2]);
+/* How many regions are alive now. */
+unsigned fake_fabric_regions(FakeFabric *f);
 
 #endif

@@ -15,6 +15,7 @@ typedef struct {
     RAMBlock *big[2];
     RdmaListener *listener;
     GCancellable *cancel;
+    unsigned patience_ms; /* connecting is cancelled after this; 0: never */
     RdmaWishes wishes;
     /* The connecting thread's result. */
     QIOChannel *ioc;
@@ -110,17 +111,32 @@ static gpointer connect_thread(gpointer opaque)
     return NULL;
 }
 
+static gboolean lose_patience(gpointer opaque)
+{
+    g_cancellable_cancel(opaque);
+    return G_SOURCE_REMOVE;
+}
+
 /* Listen and connect; true: p->ioc is there, else p->err. */
 static bool pair_connect(Pair *p)
 {
+    unsigned timer = 0;
+
     p->wishes.pin_all = options_cap(&p->src->m->options, MIGRATION_CAPABILITY_RDMA_PIN_ALL);
-    p->wishes.return_path = options_cap(&p->src->m->options, MIGRATION_CAPABILITY_RETURN_PATH);
+    p->wishes.return_path = options_cap(&p->src->m->options, MIGRATION_CAPABILITY_RETURN_PATH) ||
+                            options_cap(&p->src->m->options, MIGRATION_CAPABILITY_POSTCOPY_RAM);
     p->listener = rdma_listener_new(&p->f->base, "fake", "1", source_came, p, NULL);
     p->thread = g_thread_new("connect", connect_thread, p);
+    if (p->patience_ms) {
+        timer = g_timeout_add(p->patience_ms, lose_patience, p->cancel);
+    }
     while (!__atomic_load_n(&p->connected, __ATOMIC_ACQUIRE)) {
         g_main_context_iteration(NULL, TRUE);
     }
     g_thread_join(p->thread);
+    if (timer && !g_cancellable_is_cancelled(p->cancel)) {
+        g_source_remove(timer);
+    }
     return p->ioc != NULL;
 }
 
@@ -209,6 +225,81 @@ static void test_way(const void *opaque)
     if (w->pin_all) {
         g_assert_cmpuint(p->f->pinned_peak, >=, BIG_SIZE + FAKE_RAM_SIZE);
     }
+    pair_free(p);
+}
+
+/* ---- postcopy ---- */
+
+static void iterate_until(const bool *flag)
+{
+    while (!__atomic_load_n(flag, __ATOMIC_ACQUIRE)) {
+        bql_unlock();
+        g_usleep(1000);
+        bql_lock();
+        g_main_context_iteration(NULL, FALSE);
+    }
+}
+
+typedef struct {
+    RAMBlock *block;
+    bool done; /* atomic */
+} Toucher;
+
+/* Reads some pages, each of which has to be asked for or to come by itself. */
+static gpointer touch(gpointer opaque)
+{
+    Toucher *t = opaque;
+    unsigned sum = 0;
+
+    for (uint64_t at = 0; at < BIG_SIZE; at += 64 * KiB) {
+        sum += *(volatile uint8_t *)(t->block->host + at);
+    }
+    g_assert_cmpuint(sum, >, 0);
+    __atomic_store_n(&t->done, true, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+static void switch_to_postcopy(Pair *p)
+{
+    MigrationParameters slow = {
+        .has_max_bandwidth = true,
+        .max_bandwidth = MiB,
+        .has_max_postcopy_bandwidth = true,
+        .max_postcopy_bandwidth = MiB,
+    };
+
+    fake_vm_set_cap(p->src, MIGRATION_CAPABILITY_POSTCOPY_RAM);
+    fake_vm_set_cap(p->dst, MIGRATION_CAPABILITY_POSTCOPY_RAM);
+    g_assert_true(options_set_params(&p->src->m->options, &slow, NULL));
+    g_assert_true(pair_connect(p));
+    pair_start(p);
+    fake_vm_wait_status(p->src, MIGRATION_STATUS_ACTIVE);
+    g_assert_true(postcopy_source_start(p->src->m->outgoing, NULL));
+    fake_vm_wait_status(p->src, MIGRATION_STATUS_POSTCOPY_ACTIVE);
+}
+
+/* The rest of memory comes in messages; what was registered for precopy is let go. */
+static void test_postcopy(const void *opaque)
+{
+    const Way *w = opaque;
+    Pair *p = pair_of_way(w);
+    Toucher t = {.block = p->big[1]};
+    GThread *thread;
+
+    switch_to_postcopy(p);
+    thread = g_thread_new("touch", touch, &t);
+    iterate_until(&t.done);
+    g_thread_join(thread);
+    while (fake_fabric_regions(p->f) > 4) { /* the buffers of two connections */
+        g_usleep(1000);
+    }
+    set_param(p->src, 0, 2 * MiB);
+    fake_vm_wait_end(p->src, p->dst);
+    g_assert_cmpint(fake_vm_status(p->src), ==, MIGRATION_STATUS_COMPLETED);
+    g_assert_cmpint(incoming_status(p->dst->m->incoming), ==, MIGRATION_STATUS_COMPLETED);
+    g_assert_cmpuint(p->src->m->counters.postcopy_requests, >, 0);
+    g_assert_true(fake_vm_running(p->dst));
+    check_same(p);
     pair_free(p);
 }
 
@@ -358,6 +449,7 @@ static void one_fault(const Way *w, unsigned side, FakePlan plan)
     bool src_done, dst_done;
 
     p->f->plan[side] = plan;
+    p->patience_ms = 200;
     if (!pair_connect(p)) {
         g_clear_error(&p->err);
         if (incoming_status(p->dst->m->incoming) == MIGRATION_STATUS_ACTIVE) {
@@ -398,7 +490,33 @@ static void test_faults(const void *opaque)
     for (unsigned side = 0; side < 2; side++) {
         for (FakeFault fault = FAKE_FAIL; fault < FAKE__MAX; fault++) {
             for (unsigned at = g_rand_int_range(rand, 0, step); at < posted[side]; at += step) {
-                one_fault(w, side, (FakePlan){fault, at, g_rand_int_range(rand, 0, 96)});
+                one_fault(
+                    w, side,
+                    (FakePlan){.fault = fault, .at = at, .bit = g_rand_int_range(rand, 0, 96)});
+            }
+        }
+    }
+}
+
+/* Every message of either side, damaged in every way a message can be. */
+static void test_messages(const void *opaque)
+{
+    static const FakeFault damages[] = {FAKE_TRUNCATE, FAKE_CORRUPT, FAKE_DUPLICATE, FAKE_SWAP};
+    const Way *w = opaque;
+    unsigned sends[2];
+    Pair *p = pair_of_way(w);
+
+    pair_succeeds(p);
+    memcpy(sends, p->f->sends, sizeof(sends));
+    pair_free(p);
+    for (unsigned side = 0; side < 2; side++) {
+        for (unsigned at = 0; at < sends[side]; at++) {
+            for (unsigned i = 0; i < ARRAY_SIZE(damages); i++) {
+                one_fault(w, side,
+                          (FakePlan){.fault = damages[i],
+                                     .at = at,
+                                     .messages = true,
+                                     .bit = (at * 7 + i * 31) % 96});
             }
         }
     }
@@ -410,7 +528,7 @@ static void test_silent_death(void)
     g_autofree char *text = NULL;
     Pair *p = pair_new();
 
-    p->f->plan[1] = (FakePlan){FAKE_DIE, 2};
+    p->f->plan[1] = (FakePlan){.fault = FAKE_DIE, .at = 2};
     g_assert_true(pair_connect(p));
     pair_start(p);
     fake_vm_wait_end(p->src, NULL);
@@ -454,6 +572,9 @@ int main(int argc, char **argv)
 
         g_test_add_data_func(path, &ways[i], test_way);
     }
+    g_test_add_data_func("/rdma/postcopy/plain", &ways[0], test_postcopy);
+    g_test_add_data_func("/rdma/postcopy/pin-all", &ways[1], test_postcopy);
+    g_test_add_data_func("/rdma/postcopy/like-qemu", &ways[4], test_postcopy);
     g_test_add_func("/rdma/stranger", test_stranger);
     g_test_add_func("/rdma/wrong-address", test_wrong_address);
     g_test_add_func("/rdma/no-second-connection", test_no_second_connection);
@@ -463,6 +584,8 @@ int main(int argc, char **argv)
     g_test_add_func("/rdma/other-size", test_other_size);
     g_test_add_func("/rdma/cancel-and-again", test_cancel_and_again);
     g_test_add_func("/rdma/silent-death", test_silent_death);
+    g_test_add_data_func("/rdma/messages/plain", &ways[0], test_messages);
+    g_test_add_data_func("/rdma/messages/return-path", &ways[2], test_messages);
     g_test_add_data_func("/rdma/faults/plain", &ways[0], test_faults);
     g_test_add_data_func("/rdma/faults/return-path", &ways[2], test_faults);
     g_test_add_data_func("/rdma/faults/pin-all", &ways[1], test_faults);
