@@ -24,9 +24,9 @@
  *            RP_CHANNELS_CHECKED <-                            "these are lost: X"
  *            LOST X, SYNC -> Y, marker k + 1, pages of X -> Y
  *
- * A channel that stalls is given up after config.patience_ms, by whom it holds up: the source whose
- * queue for it stays full while others have nothing to do, or the destination that waits at a
- * marker for it alone.
+ * A channel that stalls is given up by whom it holds up: after config.patience_ms the destination,
+ * if others wait at a marker for it, after twice that the source, if it does not get on with its
+ * queue while another channel has nothing to do.
  */
 #ifndef GODWIT_MIGRATION_MULTIFD_MULTIFD_H
 #define GODWIT_MIGRATION_MULTIFD_MULTIFD_H

@@ -145,11 +145,14 @@ bool multifd_checked(MultifdSend *s, unsigned id)
 
 /*
  * The channel that has something to send and does not get on with it while another has nothing to
- * do. NULL: none, or nobody moves: then it is not the line of one of them.
+ * do. NULL: none, or nobody moves: then it is not the line of one of them. It may also be held up
+ * by its receiver, which waits at a SYNC for another channel. The destination knows that better:
+ * it has twice the time.
  */
 static MultifdSendChannel *find_stuck(MultifdSend *s)
 {
     int64_t now = g_get_monotonic_time();
+    int64_t patience = 2 * s->config.patience_ms * G_TIME_SPAN_MILLISECOND;
     MultifdSendChannel *stuck = NULL;
     bool others_move = false;
 
@@ -164,7 +167,7 @@ static MultifdSendChannel *find_stuck(MultifdSend *s)
             others_move |= c->seen_us != 0;
             c->seen_head = head;
             c->seen_us = now;
-        } else if (now - c->seen_us > s->config.patience_ms * G_TIME_SPAN_MILLISECOND) {
+        } else if (now - c->seen_us > patience) {
             stuck = c;
         }
     }
@@ -178,7 +181,7 @@ static void give_up_stuck(MultifdSend *s)
     GError *err = NULL;
 
     if (c) {
-        error_setg(&err, "Nothing could be sent for %u ms ('x-multifd-patience')",
+        error_setg(&err, "Nothing could be sent for twice %u ms ('x-multifd-patience')",
                    s->config.patience_ms);
         g_mutex_unlock(&s->lock);
         channel_fail(c, err);
