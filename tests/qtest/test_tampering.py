@@ -4,7 +4,7 @@
 Before the commit the guest stays at the source. Behind it the destination may have it: then either the source
 knows, or it stands still and says so (docs/devel/migration.md).
 
-By default a seeded sample of positions; GODWIT_SLOW_TESTS=1 takes all of them (hours).
+By default a seeded sample of positions; GODWIT_TEST_LONG=1 takes all of them (hours).
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import pytest
 from vmtest import VM, guest_check, guest_full_pass, hand_over, listen_address, pattern_args
 
 GUEST = {"mode": "pattern", "ws": "256K", "rate": "1M", "report": 0}
-SLOW = bool(os.environ.get("GODWIT_SLOW_TESTS"))
+LONG = bool(os.environ.get("GODWIT_TEST_LONG"))
 SAMPLES = 5  # per kind of position
 DEVICES = 4000  # bytes that are surely device state
 COMMIT = bytes.fromhex("08 0002 0004 4758434f")  # PING STREAM_COMMIT (docs/interop/stream.md)
@@ -133,7 +133,7 @@ def measure(make_vm, src: VM, path) -> tuple[int, bytes]:
 
 def positions(length: int, devices: bytes, seed: int) -> list[tuple[bytes, int]]:
     """Pairs of anchor and offset."""
-    if SLOW:
+    if LONG:
         return [(b"", at) for at in range(length)] + [(devices, at) for at in range(DEVICES)]
     rnd = random.Random(seed)
     return ([(b"", rnd.randrange(length)) for _ in range(SAMPLES)] + [(b"", rnd.randrange(200)) for _ in range(SAMPLES)] +
