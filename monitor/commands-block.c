@@ -44,7 +44,7 @@ static void add_block(BlockBackend *blk, void *opaque)
     }
     info = g_new0(BlockInfo, 1);
     info->device = g_strdup(block_name(blk));
-    info->qdev = dev ? qom_device_path(w->hub, G_OBJECT(dev)) : g_strdup(user);
+    info->qdev = dev ? device_qom_path(dev) : g_strdup(user);
     info->type = g_strdup("unknown");
     info->inserted = block_device_info(blk);
     g_ptr_array_add(w->list, info);

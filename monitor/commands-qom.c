@@ -383,7 +383,7 @@ void qmp_device_del(QmpCall *call, const QmpArgs_device_del *args, GError **errp
 
 void monitor_device_deleted(MonitorHub *hub, DeviceState *dev)
 {
-    g_autofree char *path = qom_device_path(hub, G_OBJECT(dev));
+    g_autofree char *path = device_qom_path(dev);
     QapiEventSink events = monitor_hub_event_sink(hub);
 
     qapi_event_send_device_deleted(&events, device_id(dev), path);

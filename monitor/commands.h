@@ -36,7 +36,4 @@ char *qom_place_type(MonitorHub *hub, const QomPlace *place);
 /* info pci (commands-pci.c). */
 void hmp_print_pci(GString *out, Machine *m);
 
-/* The path of a device; free with g_free(). */
-char *qom_device_path(MonitorHub *hub, GObject *dev);
-
 #endif

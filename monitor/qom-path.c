@@ -191,17 +191,3 @@ char *qom_place_type(MonitorHub *hub, const QomPlace *place)
     }
     return g_strdup(type);
 }
-
-char *qom_device_path(MonitorHub *hub, GObject *dev)
-{
-    const char *id = device_id(HW_DEVICE(dev));
-    unsigned i = 0;
-
-    if (id) {
-        return g_strconcat("/machine/peripheral/", id, NULL);
-    }
-    if (!g_ptr_array_find(hub->machine->devices, dev, &i)) {
-        return g_strdup("/machine/unattached");
-    }
-    return g_strdup_printf("/machine/unattached/device[%u]", i);
-}

@@ -30,6 +30,20 @@ const char *device_id(DeviceState *dev)
     return priv(dev)->id;
 }
 
+char *device_qom_path(DeviceState *dev)
+{
+    const char *id = device_id(dev);
+    unsigned i = 0;
+
+    if (id) {
+        return g_strconcat("/machine/peripheral/", id, NULL);
+    }
+    if (!g_ptr_array_find(device_machine(dev)->devices, dev, &i)) {
+        return g_strdup("/machine/unattached");
+    }
+    return g_strdup_printf("/machine/unattached/device[%u]", i);
+}
+
 Bus *device_bus(DeviceState *dev)
 {
     return priv(dev)->bus;

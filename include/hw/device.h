@@ -65,6 +65,8 @@ struct Bus {
 
 Machine *device_machine(DeviceState *dev);
 const char *device_id(DeviceState *dev);
+/* Where clients find it: "/machine/...". Free with g_free(). */
+char *device_qom_path(DeviceState *dev);
 Bus *device_bus(DeviceState *dev);
 bool device_is_realized(DeviceState *dev);
 /* It came by device_add, after the machine was started. */
