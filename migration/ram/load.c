@@ -254,6 +254,15 @@ static bool serve_hook(RamLoad *l, QEMUFile *f, GError **errp)
     return l->placer->ops->hook(l->placer, f, errp);
 }
 
+static bool lost_channel(RamState *rs, uint64_t number, GError **errp)
+{
+    if (!rs->env.lost_channel) {
+        error_setg(errp, "The source speaks of a lost channel, but there is only this one");
+        return false;
+    }
+    return rs->env.lost_channel(rs->env.opaque, number, errp);
+}
+
 bool ram_load_state(QEMUFile *f, void *opaque, int version_id, GError **errp)
 {
     RamState *rs = opaque;
@@ -287,7 +296,7 @@ bool ram_load_state(QEMUFile *f, void *opaque, int version_id, GError **errp)
             ok = rs->env.marker(rs->env.opaque, true, errp);
             break;
         case RAM_FLAG_LOST_CHANNEL:
-            ok = rs->env.lost_channel(rs->env.opaque, rec.offset / RAM_PAGE_SIZE, errp);
+            ok = lost_channel(rs, rec.offset / RAM_PAGE_SIZE, errp);
             break;
         case RAM_FLAG_MEM_SIZE:
             ok = load_list(l, f, rec.offset, errp);

@@ -75,7 +75,7 @@ typedef struct {
      * other channels have brought until then must be in place. Incoming thread. */
     bool (*marker)(void *opaque, bool flush, GError **errp);
     /* The source has lost channel @number, or (RAM_CHANNELS_MAY_BREAK) can do without some.
-     * Incoming thread. */
+     * Incoming thread. NULL: there is one channel only. */
     bool (*lost_channel)(void *opaque, uint64_t number, GError **errp);
     /* What the destination understands beyond the plain format (PeerFeatures); 0 until it has
      * said so. Migration thread. */

@@ -41,6 +41,7 @@ static const struct {
     {"high flag", BYTES(0, 0, 0, 0, 0, 0, 0x18, 0x00),
      "Unknown combination of migration flags: 0x800"},
     {"multifd flush", BYTES(0, 0, 0, 0, 0, 0, 0x02, 0x00), "no channels here"},
+    {"lost channel", BYTES(0, 0, 0, 0, 0, 0, 0x16, 0x00), "there is only this one"},
     {"delta cut in its head", BYTES(W(0, 0x40), 1, 'a', 1, 0), "Unexpected end of stream"},
     {"delta cut in its body", BYTES(W(0, 0x40), 1, 'a', 1, 0, 4, 0xC8, 1),
      "Unexpected end of stream"},
