@@ -245,6 +245,16 @@ static void fill_compression(MigrationState *s, MigrationInfo *info)
         x->compressed_size ? (double)x->pages * TARGET_PAGE_SIZE / x->compressed_size : 0;
 }
 
+static void fill_vfio(MigrationState *s, MigrationInfo *info)
+{
+    uint64_t bytes;
+
+    if (s->host->ops->device_bytes && s->host->ops->device_bytes(s->host, &bytes)) {
+        info->vfio = g_new0(VfioStats, 1);
+        info->vfio->transferred = (int64_t)bytes;
+    }
+}
+
 static void fill_times(MigrationState *s, MigrationInfo *info, bool completed)
 {
     int64_t active = __atomic_load_n(&s->active_us, __ATOMIC_RELAXED);
@@ -286,6 +296,7 @@ void stats_fill_info(MigrationState *s, MigrationInfo *info)
     case MIGRATION_STATUS_COMPLETED:
         fill_ram(s, info, status == MIGRATION_STATUS_COMPLETED);
         fill_savings(s, info);
+        fill_vfio(s, info);
         if (status == MIGRATION_STATUS_ACTIVE) {
             info->x_forecast = stats_forecast(s);
         }

@@ -11,6 +11,7 @@
 #include "qapi-commands-net.h"
 #include "qapi-commands-pci.h"
 #include "qapi-commands-qom.h"
+#include "qapi-commands-vfio.h"
 
 void monitor_register_commands(MonitorHub *hub)
 {
@@ -25,4 +26,5 @@ void monitor_register_commands(MonitorHub *hub)
     qmp_register_job(t, hub);
     qmp_register_net(t, hub);
     qmp_register_pci(t, hub);
+    qmp_register_vfio(t, hub);
 }

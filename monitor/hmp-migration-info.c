@@ -269,6 +269,10 @@ void hmp_info_migrate(HmpContext *c)
             g_string_append_printf(c->out, "CPU Throttle (%%): \t%" PRId64 "\n",
                                    info->cpu_throttle_percentage);
         }
+        if (info->vfio) {
+            append_size(c->out, "VFIO: \t\t\ttransferred=", (uint64_t)info->vfio->transferred);
+            g_string_append_c(c->out, '\n');
+        }
         if (info->xbzrle_cache) {
             print_xbzrle(c->out, info->xbzrle_cache);
         }

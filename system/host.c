@@ -2,6 +2,7 @@
 /* MigrationHost for the real VM: door 1 of the migration subsystem, every callback a few lines. */
 #include <fcntl.h>
 #include "hw/device.h"
+#include "hw/vfio.h"
 #include "system/vm.h"
 #include "util/cutils.h"
 
@@ -177,6 +178,11 @@ static int host_vcpu_of_thread(MigrationHost *h, uint32_t tid)
     return -1;
 }
 
+static bool host_device_bytes(MigrationHost *h, uint64_t *bytes)
+{
+    return vfio_migration_bytes(host_vm(h)->machine, bytes);
+}
+
 static GObject *host_find_object(MigrationHost *h, const char *id)
 {
     return object_registry_find(host_vm(h)->machine->objects, id);
@@ -199,6 +205,7 @@ static const MigrationHostOps host_ops = {
     .memory_unstuck = host_memory_unstuck,
     .block_inactivate = host_block_inactivate,
     .block_activate = host_block_activate,
+    .device_bytes = host_device_bytes,
     .announce_self = host_announce_self,
     .take_fd = host_take_fd,
     .open_file = host_open_file,

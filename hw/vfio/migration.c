@@ -14,6 +14,7 @@
  *   destination    RESUMING (before the first section) -> STOP (checks what came) -> RUNNING
  */
 #include "hw/vfio/pci.h"
+#include "qapi-events-vfio.h"
 #include "util/lock.h"
 #include "util/log.h"
 
@@ -34,14 +35,17 @@ struct VFIOMigration {
     GError *error; /* lock: what ended the session where nobody could be told */
     uint8_t *buf;  /* CHUNK bytes; migration or incoming thread */
     uint32_t last; /* bytes of the last read: the guess at what is left; migration thread */
+    /* Of the last migration; atomic. */
+    uint64_t sent, sent_us, loaded_bytes, loaded_us;
 };
+
+/* The kernel's numbers are those of the schema. */
+G_STATIC_ASSERT((unsigned)VFIO_MIGRATION_STATE_STOP == VFIO_DEVICE_STATE_STOP);
+G_STATIC_ASSERT((unsigned)VFIO_MIGRATION_STATE_PRE_COPY == VFIO_DEVICE_STATE_PRE_COPY);
 
 static const char *state_name(unsigned state)
 {
-    static const char *const names[] = {"error",    "stop",        "running",  "stop-copy",
-                                        "resuming", "running-p2p", "pre-copy", "pre-copy-p2p"};
-
-    return state < ARRAY_SIZE(names) ? names[state] : "?";
+    return state < VFIO_MIGRATION_STATE__MAX ? VFIOMigrationState_str(state) : "?";
 }
 
 static VFIODevice *device(VFIOMigration *v)
@@ -52,6 +56,19 @@ static VFIODevice *device(VFIOMigration *v)
 static unsigned state_of(const VFIOMigration *v)
 {
     return __atomic_load_n(&v->state, __ATOMIC_RELAXED);
+}
+
+static void note_state(VFIOMigration *v, unsigned state)
+{
+    DeviceState *dev = HW_DEVICE(v->s);
+
+    __atomic_store_n(&v->state, state, __ATOMIC_RELAXED);
+    if (v->s->migration_events) {
+        const char *id = device_id(dev);
+        g_autofree char *path = device_qom_path(dev);
+
+        qapi_event_send_vfio_migration(&device_machine(dev)->events, id ? id : "", path, state);
+    }
 }
 
 static bool set_state(VFIOMigration *v, unsigned state, GError **errp)
@@ -68,7 +85,7 @@ static bool set_state(VFIOMigration *v, unsigned state, GError **errp)
                        state_name(state));
         return false;
     }
-    __atomic_store_n(&v->state, state, __ATOMIC_RELAXED);
+    note_state(v, state);
     return true;
 }
 
@@ -99,7 +116,7 @@ static void recover(VFIOMigration *v)
     if (vfio_device_failed(device(v))) {
         return;
     }
-    __atomic_store_n(&v->state, VFIO_DEVICE_STATE_ERROR, __ATOMIC_RELAXED);
+    note_state(v, VFIO_DEVICE_STATE_ERROR);
     if (!device(v)->ops->reset(device(v), &err) || !set_state(v, VFIO_DEVICE_STATE_RUNNING, &err)) {
         error_report("%s: the device cannot be made to run again: %s", device(v)->name,
                      err->message);
@@ -153,6 +170,36 @@ void vfio_migration_reset(VFIOMigration *v)
     }
 }
 
+/* ---- figures ---- */
+
+static void clear_figures(uint64_t *bytes, uint64_t *us)
+{
+    __atomic_store_n(bytes, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(us, 0, __ATOMIC_RELAXED);
+}
+
+/* @n bytes went one way since @begin. */
+static void count(uint64_t *bytes, uint64_t *us, uint64_t n, int64_t begin)
+{
+    __atomic_fetch_add(bytes, n, __ATOMIC_RELAXED);
+    __atomic_fetch_add(us, g_get_monotonic_time() - begin, __ATOMIC_RELAXED);
+}
+
+VFIOMigrationInfo *vfio_migration_info(VFIOMigration *v)
+{
+    VFIOMigrationInfo *info = g_new0(VFIOMigrationInfo, 1);
+    const char *id = device_id(HW_DEVICE(v->s));
+
+    info->device_id = g_strdup(id ? id : "");
+    info->qom_path = device_qom_path(HW_DEVICE(v->s));
+    info->device_state = state_of(v);
+    info->sent = __atomic_load_n(&v->sent, __ATOMIC_RELAXED);
+    info->sent_us = __atomic_load_n(&v->sent_us, __ATOMIC_RELAXED);
+    info->loaded = __atomic_load_n(&v->loaded_bytes, __ATOMIC_RELAXED);
+    info->loaded_us = __atomic_load_n(&v->loaded_us, __ATOMIC_RELAXED);
+    return info;
+}
+
 /* ---- source ---- */
 
 static bool vfio_save_setup(QEMUFile *f, void *opaque, GError **errp)
@@ -161,6 +208,7 @@ static bool vfio_save_setup(QEMUFile *f, void *opaque, GError **errp)
 
     forget_error(v);
     v->last = 0;
+    clear_figures(&v->sent, &v->sent_us);
     v->saving = true;
     qemu_put_be64(f, VFIO_SETUP);
     if (state_of(v) == VFIO_DEVICE_STATE_RUNNING &&
@@ -175,12 +223,14 @@ static bool vfio_save_setup(QEMUFile *f, void *opaque, GError **errp)
 /* At most one DATA record; v->last says how long it was. */
 static bool put_data(VFIOMigration *v, QEMUFile *f, GError **errp)
 {
+    int64_t begin = g_get_monotonic_time();
     uint32_t len = CHUNK;
 
     if (!device(v)->ops->state_read(device(v), v->buf, &len, errp)) {
         g_prefix_error(errp, "%s: reading its state: ", device(v)->name);
         return false;
     }
+    count(&v->sent, &v->sent_us, len, begin);
     if (len) {
         qemu_put_be64(f, VFIO_DATA);
         qemu_put_be64(f, len);
@@ -280,6 +330,7 @@ static bool vfio_load_setup(QEMUFile *f, void *opaque, GError **errp)
     VFIOMigration *v = opaque;
 
     v->loaded = false;
+    clear_figures(&v->loaded_bytes, &v->loaded_us);
     return set_state(v, VFIO_DEVICE_STATE_RESUMING, errp);
 }
 
@@ -290,14 +341,17 @@ static bool load_data(VFIOMigration *v, QEMUFile *f, GError **errp)
 
     while (len && qemu_file_ok(f)) {
         uint32_t n = MIN(len, CHUNK);
+        int64_t begin;
 
         if (!qemu_get_buffer(f, v->buf, n)) {
             break;
         }
+        begin = g_get_monotonic_time();
         if (!device(v)->ops->state_write(device(v), v->buf, n, errp)) {
             g_prefix_error(errp, "%s: the device refuses its state: ", device(v)->name);
             return false;
         }
+        count(&v->loaded_bytes, &v->loaded_us, n, begin);
         len -= n;
     }
     return qemu_file_check(f, errp);

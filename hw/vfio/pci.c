@@ -6,6 +6,7 @@
  * here; every other byte is the device's own, read afresh. What the guest writes goes to both.
  */
 #include <json-glib/json-glib.h>
+#include "hw/vfio.h"
 #include "hw/vfio/pci.h"
 #include "util/log.h"
 
@@ -276,18 +277,37 @@ static char *socket_path(VFIOPCI *s, GError **errp)
     return g_strdup(json_object_get_string_member(obj, "path"));
 }
 
+GPtrArray *vfio_migration_query(Machine *m)
+{
+    GPtrArray *list = qapi_list_new_VFIOMigrationInfo();
+
+    for (guint i = 0; m && m->devices && i < m->devices->len; i++) {
+        gpointer dev = m->devices->pdata[i];
+
+        if (G_TYPE_CHECK_INSTANCE_TYPE(dev, vfio_user_pci_get_type()) && VFIO_PCI(dev)->migration) {
+            g_ptr_array_add(list, vfio_migration_info(VFIO_PCI(dev)->migration));
+        }
+    }
+    return list;
+}
+
+bool vfio_migration_bytes(Machine *m, uint64_t *bytes)
+{
+    g_autoptr(GPtrArray) list = vfio_migration_query(m);
+
+    *bytes = 0;
+    for (guint i = 0; i < list->len; i++) {
+        *bytes += ((VFIOMigrationInfo *)list->pdata[i])->sent;
+    }
+    return list->len > 0;
+}
+
 /* Two devices that do not stop in step could still talk to each other. */
 static bool is_second(VFIOPCI *s)
 {
-    GPtrArray *devices = device_machine(HW_DEVICE(s))->devices;
+    uint64_t bytes;
 
-    for (guint i = 0; i < devices->len; i++) {
-        if (G_TYPE_CHECK_INSTANCE_TYPE(devices->pdata[i], vfio_user_pci_get_type()) &&
-            VFIO_PCI(devices->pdata[i])->migration) {
-            return true;
-        }
-    }
-    return false;
+    return vfio_migration_bytes(device_machine(HW_DEVICE(s)), &bytes);
 }
 
 /* Why the device's state cannot travel, or NULL. */
@@ -382,6 +402,8 @@ static const DeviceProperty vfio_pci_props[] = {
     DEVICE_PROP_STRING("socket", VFIOPCI, socket, "unix socket of the vfio-user server"),
     DEVICE_PROP_BOOL("enable-migration", VFIOPCI, enable_migration, true,
                      "the device's state may travel"),
+    DEVICE_PROP_BOOL("migration-events", VFIOPCI, migration_events, false,
+                     "tell each change of its state by VFIO_MIGRATION"),
     DEVICE_PROP_UINT32("x-msg-timeout", VFIOPCI, msg_timeout, 5000,
                        "how long an answer may take, milliseconds"),
     {},

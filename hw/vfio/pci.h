@@ -5,6 +5,7 @@
 #include "hw/pci.h"
 #include "hw/vfio/device.h"
 #include "migration/migration.h"
+#include "qapi-types-vfio.h"
 
 typedef struct VFIOPCI VFIOPCI;
 typedef struct VFIOMigration VFIOMigration;
@@ -39,6 +40,7 @@ struct VFIOPCI {
     char *socket;
     uint32_t msg_timeout;
     bool enable_migration;
+    bool migration_events;
 };
 
 /* The device signals its pin and its vectors through eventfds from now on. */
@@ -55,6 +57,9 @@ void vfio_migration_free(VFIOMigration *v);
 void vfio_migration_vm_state(VFIOMigration *v, bool running);
 /* Reset the device in whatever state it is; a migration under way fails. */
 void vfio_migration_reset(VFIOMigration *v);
+
+/* What is known of it; the caller's. Any thread. */
+VFIOMigrationInfo *vfio_migration_info(VFIOMigration *v);
 
 /* The guest touched a register: a pin that still asserts must signal again. */
 void vfio_pci_intx_eoi(VFIOPCI *s);

@@ -61,6 +61,10 @@ typedef struct MigrationHostOps {
     bool (*block_inactivate)(MigrationHost *h, GError **errp);
     bool (*block_activate)(MigrationHost *h, GError **errp);
 
+    /* Bytes of VFIO device state sent by the migration; false: there is no such device. Optional.
+     * Big lock. */
+    bool (*device_bytes)(MigrationHost *h, uint64_t *bytes);
+
     /* The guest now runs here: announce its addresses; optional. Big lock. */
     void (*announce_self)(MigrationHost *h);
 

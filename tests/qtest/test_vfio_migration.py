@@ -34,7 +34,8 @@ class Side:
 
     def __init__(self, make_vm, device: vfiouser.Device, *args: str) -> None:
         self.device = device
-        self.all = GuestVM(make_vm, "godwit", "-device", f"vfio-user-pci,socket={device.path},id=vu,addr=2", *SHARED,
+        self.all = GuestVM(make_vm, "godwit", "-device", f"vfio-user-pci,socket={device.path},id=vu,addr=2,migration-events=on",
+                           *SHARED,
                            *pattern_args(mode="hot", ws="16M", hot="1M", rate=20000000), *args)
         self.vm, self.guest = self.all.vm, self.all.guest
 
@@ -128,6 +129,29 @@ def test_busy_device(sides, flags, logging):
     assert a.device.states == ([RUNNING, STOP, RUNNING, PRE_COPY, STOP_COPY, STOP] if flags & PRE_COPY_FLAG else
                                [RUNNING, STOP, RUNNING, STOP, STOP_COPY, STOP])[-len(a.device.states):]
     assert b.device.states[1:] == [STOP, RESUMING, STOP, RUNNING, STOP]
+
+
+def states_told(side: Side) -> list[str]:
+    side.vm.cmd("query-status")  # what was sent before its answer has come
+    return [e["data"]["device-state"] for e in side.vm.qmp.events
+            if e["event"] == "VFIO_MIGRATION" and e["data"]["device-id"] == "vu" and
+            e["data"]["qom-path"] == "/machine/peripheral/vu"]
+
+
+def test_events_and_figures(sides):
+    a, b = sides(flags=5, bulk=3 << 20)
+    assert a.vm.cmd("x-query-vfio-migration")[0] == {
+        "device-id": "vu", "qom-path": "/machine/peripheral/vu", "device-state": "running", "sent": 0, "sent-us": 0,
+        "loaded": 0, "loaded-us": 0}
+    a.start()
+    info = move(a, b)
+    [sent], [loaded] = (side.vm.cmd("x-query-vfio-migration") for side in (a, b))
+    assert 3 << 20 <= sent["sent"] == loaded["loaded"] == info["vfio"]["transferred"]
+    assert sent["sent-us"] > 0 and loaded["loaded-us"] > 0 and sent["loaded"] == loaded["sent"] == 0
+    assert "VFIO:" in a.vm.cmd("human-monitor-command", command_line="info migrate -a")
+    b.vm.cmd("cont")
+    assert states_told(a)[-3:] == ["pre-copy", "stop-copy", "stop"]
+    assert states_told(b)[-3:] == ["resuming", "stop", "running"]
 
 
 def test_large_state(sides):

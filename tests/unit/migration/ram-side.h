@@ -100,12 +100,6 @@ static inline bool side_marker(void *opaque, bool flush, GError **errp)
     return !flush;
 }
 
-static inline bool side_lost_channel(void *opaque, uint64_t number, GError **errp)
-{
-    error_setg(errp, "No channels here, so none is lost");
-    return false;
-}
-
 static inline uint32_t side_peer_features(void *opaque)
 {
     return ((RamSide *)opaque)->peer_features;
@@ -129,7 +123,6 @@ static inline void side_init_with(RamSide *s,
         .sink = side_sink,
         .placer = placer,
         .marker = side_marker,
-        .lost_channel = side_lost_channel,
         .peer_features = side_peer_features,
         .opaque = s,
     };
