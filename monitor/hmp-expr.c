@@ -109,10 +109,14 @@ static bool parse_unary(Parser *ps, int64_t *value, GError **errp)
     } else if (op == '(') {
         ps->p++;
         ok = parse_sum(ps, value, errp);
-        skip_blanks(ps);
-        if (ok && *ps->p++ != ')') {
-            error_setg(errp, "')' expected");
-            ok = false;
+        if (ok) {
+            skip_blanks(ps);
+            ok = *ps->p == ')';
+            if (ok) {
+                ps->p++; /* not beyond the end of the line */
+            } else {
+                error_setg(errp, "')' expected");
+            }
         }
     } else if (op == '\'' && ps->p[1] && ps->p[2] == '\'') {
         *value = (uint8_t)ps->p[1];

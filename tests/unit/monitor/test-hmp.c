@@ -180,6 +180,7 @@ static const struct {
     {"xp/1xw foo", "invalid char 'f' in expression\nTry \"help xp\" for more information\n", ""},
     {"xp/1xw", "unexpected end of expression\nTry \"help xp\" for more information\n", ""},
     {"xp/1xw (1", "')' expected\nTry \"help xp\" for more information\n", ""},
+    {"xp/1xw (1+(2", "')' expected\nTry \"help xp\" for more information\n", ""},
     {"xp/1xw 1/0", "division by zero\nTry \"help xp\" for more information\n", ""},
     {"xp/1xw 0 0",
      "xp: extraneous characters at the end of line\n"
