@@ -154,9 +154,13 @@ gpointer g_object_new(GType type, const gchar *first, ...)
 }
 
 /* What GLib allocates in one thread and frees in another is ordered by locks of its own, which stay
- * invisible; GTask's worker threads likewise. */
+ * invisible; GTask's worker threads likewise. read_same() of migration/ram/zero.c and
+ * socket_writev() of io/channel-socket.c read guest memory that a device may be writing: whatever
+ * they get of it is dirty afterwards, and sent again. */
 const char *__tsan_default_suppressions(void)
 {
     return "called_from_lib:libglib-2.0.so\n"
-           "race:libgio-2.0.so\n";
+           "race:libgio-2.0.so\n"
+           "race:^read_same$\n"
+           "race:^socket_writev$\n";
 }
