@@ -297,8 +297,10 @@ void fake_vm_free(FakeVM *vm)
     if (vm->guest) {
         g_thread_join(vm->guest);
     }
-    migration_free(vm->m);
-    ram_block_free(vm->block);
+    migration_free(vm->m); /* joins its threads, the last users of the blocks */
+    while (ram_list_first(vm->ram)) {
+        ram_block_free(ram_list_first(vm->ram));
+    }
     ram_list_free(vm->ram);
     g_string_free(vm->events, TRUE);
     g_cond_clear(&vm->changed);

@@ -84,8 +84,6 @@ static Pair *pair_new(void)
 static void pair_free(Pair *p)
 {
     rdma_listener_free(p->listener);
-    ram_block_free(p->big[0]);
-    ram_block_free(p->big[1]);
     fake_vm_free(p->src);
     fake_vm_free(p->dst);
     g_object_unref(p->cancel);
