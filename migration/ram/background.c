@@ -24,6 +24,8 @@ struct RamBackground {
     RamGuard *guard;
     RAMBlock *block; /* the walk stands here; NULL: at the end */
     uint64_t page;
+    RAMBlock *ahead_block; /* and ahead of a writer; NULL: there is none to be ahead of */
+    uint64_t ahead_page;
     uint64_t pages_left;
 };
 
@@ -139,18 +141,48 @@ static bool send_copies(RamBackground *b, QEMUFile *f, bool *any, GError **errp)
     return true;
 }
 
+/* What of a few pages from @first on is still guarded; *n says how many. False: error. */
+static bool send_guarded(RamBackground *b, QEMUFile *f, RAMBlock *block, uint64_t first,
+                         uint64_t *n, GError **errp)
+{
+    uint64_t max = MIN(CLAIM_PAGES, ram_block_pages(block) - first);
+    const uint8_t *host = block->host + (first << TARGET_PAGE_BITS);
+
+    *n = ram_guard_claim(b->guard, block, first, max);
+    return !*n || (send_pages(b, f, block, first, *n, host, errp) && let_leave(b, f, errp) &&
+                   ram_guard_release(b->guard, errp));
+}
+
+/* Sending is faster than writing: who is overtaken once meets no guard any more. */
+static bool send_ahead(RamBackground *b, QEMUFile *f, bool *any, GError **errp)
+{
+    uint64_t first, n = 0;
+    RAMBlock *block = ram_guard_ahead(b->guard, &first);
+
+    if (block) {
+        b->ahead_block = block;
+        b->ahead_page = first;
+    }
+    if (b->ahead_block && !send_guarded(b, f, b->ahead_block, b->ahead_page, &n, errp)) {
+        return false;
+    }
+    b->ahead_page += n;
+    if (!n || b->ahead_page >= ram_block_pages(b->ahead_block)) {
+        b->ahead_block = NULL;
+    }
+    *any = n > 0;
+    return true;
+}
+
 static bool send_next(RamBackground *b, QEMUFile *f, GError **errp)
 {
-    uint64_t pages = ram_block_pages(b->block);
-    uint64_t n = ram_guard_claim(b->guard, b->block, b->page, MIN(CLAIM_PAGES, pages - b->page));
-    const uint8_t *host = b->block->host + (b->page << TARGET_PAGE_BITS);
+    uint64_t n;
 
-    if (n && (!send_pages(b, f, b->block, b->page, n, host, errp) || !let_leave(b, f, errp) ||
-              !ram_guard_release(b->guard, errp))) {
+    if (!send_guarded(b, f, b->block, b->page, &n, errp)) {
         return false;
     }
     b->page += n ? n : GUARD_CHUNK_PAGES; /* copied ones come as copies */
-    if (b->page >= pages) {
+    if (b->page >= ram_block_pages(b->block)) {
         b->block = next_block(b, b->block->next);
         b->page = 0;
     }
@@ -163,6 +195,9 @@ static bool step(RamBackground *b, QEMUFile *f, bool *done, GError **errp)
     bool any;
 
     if (!ram_guard_check(b->guard, errp) || !send_copies(b, f, &any, errp)) {
+        return false;
+    }
+    if (!any && !send_ahead(b, f, &any, errp)) {
         return false;
     }
     if (any) {

@@ -41,6 +41,8 @@ struct RamGuard {
     GPtrArray *buffers; /* free ones */
     unsigned n_buffers; /* all */
     unsigned copying;
+    GuardBlock *ahead_block; /* where a writer will get to next; NULL: nobody knows */
+    uint64_t ahead_chunk;
     bool stop;
     GError *error;
 
@@ -152,6 +154,16 @@ static void copy_chunk(RamGuard *g, GuardBlock *gb, uint64_t chunk)
     let_write(g, gb, chunk * GUARD_CHUNK_PAGES, chunk_pages(gb, chunk));
 }
 
+/* A chunk was written, the one before it was no longer guarded: somebody goes through memory in
+ * order, most likely. */
+static void look_ahead(RamGuard *g, GuardBlock *gb, uint64_t chunk)
+{
+    if (chunk > 0 && __atomic_load_n(&gb->state[chunk - 1], __ATOMIC_RELAXED) != GUARD_ON) {
+        g->ahead_block = gb;
+        g->ahead_chunk = chunk + 1;
+    }
+}
+
 /* copying goes up before the chunk is taken: ram_guard_quiet() must not miss it. */
 static bool take_to_copy(RamGuard *g, GuardBlock *gb, uint64_t chunk)
 {
@@ -159,7 +171,10 @@ static bool take_to_copy(RamGuard *g, GuardBlock *gb, uint64_t chunk)
 
     g_mutex_lock(&g->lock);
     taken = change_state(gb, chunk, GUARD_ON, GUARD_COPYING);
-    g->copying += taken;
+    if (taken) {
+        g->copying++;
+        look_ahead(g, gb, chunk);
+    }
     g_mutex_unlock(&g->lock);
     return taken;
 }
@@ -341,6 +356,17 @@ void ram_guard_copies_left(RamGuard *g)
     g_array_set_size(g->seen, 0);
     g_cond_broadcast(&g->room);
     g_mutex_unlock(&g->lock);
+}
+
+RAMBlock *ram_guard_ahead(RamGuard *g, uint64_t *first)
+{
+    GuardBlock *gb;
+
+    g_mutex_lock(&g->lock);
+    gb = g_steal_pointer(&g->ahead_block);
+    *first = g->ahead_chunk * GUARD_CHUNK_PAGES;
+    g_mutex_unlock(&g->lock);
+    return gb && *first < gb->pages ? gb->block : NULL;
 }
 
 uint64_t ram_guard_claim(RamGuard *g, RAMBlock *block, uint64_t first, uint64_t max)

@@ -39,6 +39,9 @@ bool ram_guard_protect(RamGuard *g, GError **errp);
 bool ram_guard_next_copy(RamGuard *g, GuardCopy *copy);
 /* All copies seen so far have left the process. */
 void ram_guard_copies_left(RamGuard *g);
+/* The block and page that a writer, going through memory in order, will get to next: good to claim
+ * before it does. NULL: nobody got anywhere since the last call. */
+RAMBlock *ram_guard_ahead(RamGuard *g, uint64_t *first);
 /*
  * Pages from @first on that may be sent from guest memory, at most @max: they stand still until
  * released. 0: the chunk of @first was copied, or is being. Ends at a chunk.

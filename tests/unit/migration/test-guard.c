@@ -114,6 +114,31 @@ GUEST_ACCESS static __attribute__((noinline)) void guest_write(Fixture *fx, unsi
     fx->block->host[at] = value;
 }
 
+/* Who writes one chunk after the other is expected in the next. */
+static void test_ahead(void)
+{
+    const unsigned chunk = GUARD_CHUNK_PAGES * PAGE, last = PAGES / GUARD_CHUNK_PAGES;
+    uint64_t first;
+    Fixture fx;
+
+    if (!fixture_init(&fx)) {
+        return;
+    }
+    g_assert_true(ram_guard_protect(fx.guard, NULL));
+    g_assert_null(ram_guard_ahead(fx.guard, &first));
+    guest_write(&fx, 10 * chunk, 1); /* the one before is guarded */
+    g_assert_null(ram_guard_ahead(fx.guard, &first));
+    guest_write(&fx, 11 * chunk + PAGE, 1);
+    g_assert_true(ram_guard_ahead(fx.guard, &first) == fx.block);
+    g_assert_cmpuint(first, ==, 12 * GUARD_CHUNK_PAGES);
+    g_assert_null(ram_guard_ahead(fx.guard, &first)); /* told once */
+    guest_write(&fx, (last - 1) * chunk, 1);
+    guest_write(&fx, last * chunk, 1); /* a short one, the end */
+    g_assert_null(ram_guard_ahead(fx.guard, &first));
+    send_all(&fx, 0);
+    fixture_clear(&fx);
+}
+
 static gpointer scribble(gpointer opaque)
 {
     Fixture *fx = opaque;
@@ -166,6 +191,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/guard/still", test_still);
+    g_test_add_func("/guard/ahead", test_ahead);
     g_test_add_func("/guard/writers", test_writers);
     g_test_add_func("/guard/abandoned", test_abandoned);
     return g_test_run();
