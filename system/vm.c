@@ -151,6 +151,22 @@ static void on_io_error_request(void *opaque)
     g_idle_add_full(G_PRIORITY_HIGH, stop_for_io_error, opaque, NULL);
 }
 
+static gboolean stop_for_internal_error(gpointer opaque)
+{
+    VM *vm = opaque;
+
+    if (vm_is_running(vm)) {
+        vm_stop(vm, RUN_STATE_INTERNAL_ERROR);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+/* Comes out of a start of the VM, which must end first. */
+static void on_internal_error_request(void *opaque)
+{
+    g_idle_add_full(G_PRIORITY_HIGH, stop_for_internal_error, opaque, NULL);
+}
+
 static void on_device_deleted(void *opaque, DeviceState *dev)
 {
     monitor_device_deleted(((VM *)opaque)->hub, dev);
@@ -216,6 +232,7 @@ VM *vm_new(const VMConfig *cfg, GError **errp)
     m->requests.reset_request = on_reset_request;
     m->requests.shutdown_request = on_shutdown_request;
     m->requests.io_error_request = on_io_error_request;
+    m->requests.internal_error_request = on_internal_error_request;
     m->requests.device_deleted = on_device_deleted;
     m->vclock = clock_virtual_new();
     m->ram_list = ram_list_new();

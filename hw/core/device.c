@@ -328,12 +328,16 @@ void devices_reset_all(Machine *m)
 
 void devices_vm_state(Machine *m, bool running)
 {
-    for (guint i = 0; i < m->devices->len; i++) {
-        DeviceState *dev = m->devices->pdata[i];
-        DeviceStateClass *klass = HW_DEVICE_GET_CLASS(dev);
+    guint n = m->devices->len;
 
-        if (klass->vm_state) {
-            klass->vm_state(dev, running);
+    for (guint i = 0; i < 2 * n; i++) {
+        bool prepare = i < n;
+        DeviceState *dev = m->devices->pdata[running ? i % n : n - 1 - i % n];
+        DeviceStateClass *klass = HW_DEVICE_GET_CLASS(dev);
+        void (*tell)(DeviceState *, gboolean) = prepare ? klass->vm_state_prepare : klass->vm_state;
+
+        if (tell) {
+            tell(dev, running);
         }
     }
 }

@@ -8,7 +8,9 @@
  *   pci.c           the PCI function: configuration space, BARs, reset
  *   pci-irq.c       its interrupts
  *   dirty.c         which guest memory it wrote
+ *   state.c         which state it is in, and how it gets out of a failed change
  *   migration.c     its state in the stream
+ *   pci-migration.c a PCI function that migrates: its configuration, and what may keep it here
  */
 #ifndef GODWIT_HW_VFIO_DEVICE_H
 #define GODWIT_HW_VFIO_DEVICE_H
@@ -18,8 +20,9 @@
 
 /* Younger than the headers of Linux 6.1. */
 #ifndef VFIO_MIGRATION_PRE_COPY
-#define VFIO_MIGRATION_PRE_COPY    (1 << 2)
-#define VFIO_DEVICE_STATE_PRE_COPY 6
+#define VFIO_MIGRATION_PRE_COPY        (1 << 2)
+#define VFIO_DEVICE_STATE_PRE_COPY     6
+#define VFIO_DEVICE_STATE_PRE_COPY_P2P 7
 #endif
 
 typedef struct VFIODevice VFIODevice;

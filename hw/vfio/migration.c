@@ -7,167 +7,24 @@
  *   END    DATA until the stopped device has no more; EOS
  *   FULL   CONFIG, configuration space and MSI-X table as the guest sees them; EOS
  *
- * What the device is asked to do, and when:
+ * What the device is asked to do, and when (state.c has the part of the guest's stop and start):
  *
  *   source         RUNNING -> PRE_COPY (setup) -> STOP_COPY (the guest stops) -> STOP (the end)
  *                  or back to RUNNING when it failed; without PRE_COPY: STOP, then STOP_COPY
  *   destination    RESUMING (before the first section) -> STOP (checks what came) -> RUNNING
  */
-#include "hw/vfio/pci.h"
-#include "qapi-events-vfio.h"
+#include "hw/vfio/migration-internal.h"
 #include "util/lock.h"
 #include "util/log.h"
-
-#define CHUNK (1u << 20)
 
 #define VFIO_EOS    UINT64_C(0xFFFFFFFFEF100001)
 #define VFIO_CONFIG UINT64_C(0xFFFFFFFFEF100002)
 #define VFIO_SETUP  UINT64_C(0xFFFFFFFFEF100003)
 #define VFIO_DATA   UINT64_C(0xFFFFFFFFEF100004)
 
-struct VFIOMigration {
-    VFIOPCI *s;
-    SaveStateEntry *section;
-    unsigned state; /* atomic: what the device was told last */
-    bool saving;    /* a session was opened by save_setup; big lock */
-    bool loaded;    /* the device has validated what came; incoming thread */
-    GMutex lock;
-    GError *error; /* lock: what ended the session where nobody could be told */
-    uint8_t *buf;  /* CHUNK bytes; migration or incoming thread */
-    uint32_t last; /* bytes of the last read: the guess at what is left; migration thread */
-    /* Of the last migration; atomic. */
-    uint64_t sent, sent_us, loaded_bytes, loaded_us;
-};
-
-/* The kernel's numbers are those of the schema. */
-G_STATIC_ASSERT((unsigned)VFIO_MIGRATION_STATE_STOP == VFIO_DEVICE_STATE_STOP);
-G_STATIC_ASSERT((unsigned)VFIO_MIGRATION_STATE_PRE_COPY == VFIO_DEVICE_STATE_PRE_COPY);
-
-static const char *state_name(unsigned state)
-{
-    return state < VFIO_MIGRATION_STATE__MAX ? VFIOMigrationState_str(state) : "?";
-}
-
 static VFIODevice *device(VFIOMigration *v)
 {
-    return v->s->dev;
-}
-
-static unsigned state_of(const VFIOMigration *v)
-{
-    return __atomic_load_n(&v->state, __ATOMIC_RELAXED);
-}
-
-static void note_state(VFIOMigration *v, unsigned state)
-{
-    DeviceState *dev = HW_DEVICE(v->s);
-
-    __atomic_store_n(&v->state, state, __ATOMIC_RELAXED);
-    if (v->s->migration_events) {
-        const char *id = device_id(dev);
-        g_autofree char *path = device_qom_path(dev);
-
-        qapi_event_send_vfio_migration(&device_machine(dev)->events, id ? id : "", path, state);
-    }
-}
-
-static bool set_state(VFIOMigration *v, unsigned state, GError **errp)
-{
-    if (state_of(v) == state) {
-        return true;
-    }
-    if (vfio_device_failed(device(v))) {
-        error_setg(errp, "%s: the device has failed", device(v)->name);
-        return false;
-    }
-    if (!device(v)->ops->set_state(device(v), state, errp)) {
-        g_prefix_error(errp, "%s: from state %s to %s: ", device(v)->name, state_name(state_of(v)),
-                       state_name(state));
-        return false;
-    }
-    note_state(v, state);
-    return true;
-}
-
-/* Takes @err; the first one fails the migration that runs. */
-static void note_error(VFIOMigration *v, GError *err)
-{
-    g_mutex_lock(&v->lock);
-    if (v->error) {
-        g_error_free(err);
-    } else {
-        v->error = err;
-    }
-    g_mutex_unlock(&v->lock);
-}
-
-static void forget_error(VFIOMigration *v)
-{
-    g_mutex_lock(&v->lock);
-    g_clear_error(&v->error);
-    g_mutex_unlock(&v->lock);
-}
-
-/* The device is in no state that we know: reset makes it run. */
-static void recover(VFIOMigration *v)
-{
-    g_autoptr(GError) err = NULL;
-
-    if (vfio_device_failed(device(v))) {
-        return;
-    }
-    note_state(v, VFIO_DEVICE_STATE_ERROR);
-    if (!device(v)->ops->reset(device(v), &err) || !set_state(v, VFIO_DEVICE_STATE_RUNNING, &err)) {
-        error_report("%s: the device cannot be made to run again: %s", device(v)->name,
-                     err->message);
-    }
-}
-
-/* The session that save_setup opened ends before its time. */
-static void lose_session(VFIOMigration *v, const char *why)
-{
-    if (v->saving) {
-        note_error(v, g_error_new(GODWIT_ERROR, 0, "%s: its state cannot be sent any more: %s",
-                                  device(v)->name, why));
-    }
-}
-
-/* ---- the VM stops or runs ---- */
-
-void vfio_migration_vm_state(VFIOMigration *v, bool running)
-{
-    unsigned now = state_of(v);
-    unsigned state = running                             ? VFIO_DEVICE_STATE_RUNNING
-                     : now == VFIO_DEVICE_STATE_PRE_COPY ? VFIO_DEVICE_STATE_STOP_COPY
-                                                         : VFIO_DEVICE_STATE_STOP;
-    GError *err = NULL;
-
-    if (running && now == VFIO_DEVICE_STATE_STOP_COPY) {
-        lose_session(v, "the guest was stopped and runs again");
-    }
-    if (set_state(v, state, &err)) {
-        return;
-    }
-    error_report("%s", err->message);
-    note_error(v, err);
-    if (running) {
-        recover(v);
-    }
-}
-
-/* A stopped device takes no reset. */
-void vfio_migration_reset(VFIOMigration *v)
-{
-    bool stopped = state_of(v) == VFIO_DEVICE_STATE_STOP;
-    g_autoptr(GError) err = NULL;
-
-    if (state_of(v) == VFIO_DEVICE_STATE_PRE_COPY || state_of(v) == VFIO_DEVICE_STATE_STOP_COPY) {
-        lose_session(v, "the guest was reset");
-    }
-    if (!set_state(v, VFIO_DEVICE_STATE_RUNNING, &err) || !device(v)->ops->reset(device(v), &err) ||
-        (stopped && !set_state(v, VFIO_DEVICE_STATE_STOP, &err))) {
-        error_report("%s: reset failed: %s", device(v)->name, err->message);
-    }
+    return vfio_migration_device(v);
 }
 
 /* ---- figures ---- */
@@ -185,22 +42,23 @@ static void count(uint64_t *bytes, uint64_t *us, uint64_t n, int64_t begin)
     __atomic_fetch_add(us, g_get_monotonic_time() - begin, __ATOMIC_RELAXED);
 }
 
-VFIOMigrationInfo *vfio_migration_info(VFIOMigration *v)
+void vfio_migration_fill_info(VFIOMigration *v, VFIOMigrationInfo *info)
 {
-    VFIOMigrationInfo *info = g_new0(VFIOMigrationInfo, 1);
-    const char *id = device_id(HW_DEVICE(v->s));
-
-    info->device_id = g_strdup(id ? id : "");
-    info->qom_path = device_qom_path(HW_DEVICE(v->s));
-    info->device_state = state_of(v);
+    info->device_state = vfio_migration_state(v);
     info->sent = __atomic_load_n(&v->sent, __ATOMIC_RELAXED);
     info->sent_us = __atomic_load_n(&v->sent_us, __ATOMIC_RELAXED);
     info->loaded = __atomic_load_n(&v->loaded_bytes, __ATOMIC_RELAXED);
     info->loaded_us = __atomic_load_n(&v->loaded_us, __ATOMIC_RELAXED);
-    return info;
 }
 
 /* ---- source ---- */
+
+static void forget_error(VFIOMigration *v)
+{
+    GError *err = vfio_migration_take_error(v);
+
+    g_clear_error(&err);
+}
 
 static bool vfio_save_setup(QEMUFile *f, void *opaque, GError **errp)
 {
@@ -211,9 +69,10 @@ static bool vfio_save_setup(QEMUFile *f, void *opaque, GError **errp)
     clear_figures(&v->sent, &v->sent_us);
     v->saving = true;
     qemu_put_be64(f, VFIO_SETUP);
-    if (state_of(v) == VFIO_DEVICE_STATE_RUNNING &&
-        (device(v)->ops->migration_flags(device(v)) & VFIO_MIGRATION_PRE_COPY) &&
-        !set_state(v, VFIO_DEVICE_STATE_PRE_COPY, errp)) {
+    if (vfio_migration_state(v) == VFIO_DEVICE_STATE_RUNNING &&
+        vfio_migration_offers(v, VFIO_MIGRATION_PRE_COPY) &&
+        !vfio_migration_set_state_or(v, VFIO_DEVICE_STATE_PRE_COPY, VFIO_DEVICE_STATE_RUNNING,
+                                     errp)) {
         return false;
     }
     qemu_put_be64(f, VFIO_EOS);
@@ -224,7 +83,7 @@ static bool vfio_save_setup(QEMUFile *f, void *opaque, GError **errp)
 static bool put_data(VFIOMigration *v, QEMUFile *f, GError **errp)
 {
     int64_t begin = g_get_monotonic_time();
-    uint32_t len = CHUNK;
+    uint32_t len = VFIO_CHUNK;
 
     if (!device(v)->ops->state_read(device(v), v->buf, &len, errp)) {
         g_prefix_error(errp, "%s: reading its state: ", device(v)->name);
@@ -242,7 +101,7 @@ static bool put_data(VFIOMigration *v, QEMUFile *f, GError **errp)
 
 static bool is_precopying(void *opaque)
 {
-    return state_of(opaque) == VFIO_DEVICE_STATE_PRE_COPY;
+    return vfio_migration_is_precopying(opaque);
 }
 
 static IterateResult vfio_save_iterate(QEMUFile *f, void *opaque, GError **errp)
@@ -267,16 +126,14 @@ static void vfio_save_pending(void *opaque, MigPendingData *pending, bool exact)
 static bool vfio_save_complete(QEMUFile *f, void *opaque, GError **errp)
 {
     VFIOMigration *v = opaque;
-    GError *err;
+    GError *err = vfio_migration_take_error(v);
 
-    g_mutex_lock(&v->lock);
-    err = g_steal_pointer(&v->error);
-    g_mutex_unlock(&v->lock);
     if (err) {
         g_propagate_error(errp, err);
         return false;
     }
-    if (!set_state(v, VFIO_DEVICE_STATE_STOP_COPY, errp)) {
+    if (!vfio_migration_set_state_or(v, VFIO_DEVICE_STATE_STOP_COPY, VFIO_DEVICE_STATE_STOP,
+                                     errp)) {
         return false;
     }
     do {
@@ -291,13 +148,11 @@ static bool vfio_save_complete(QEMUFile *f, void *opaque, GError **errp)
 static bool vfio_save_state(QEMUFile *f, void *opaque, GError **errp)
 {
     VFIOMigration *v = opaque;
-    PCIDevice *dev = &v->s->parent;
 
     qemu_put_be64(f, VFIO_CONFIG);
-    if (!vmstate_save_state(f, &vmstate_pci_config, pci_config(dev), NULL, errp)) {
+    if (!v->owner.save_config(v->owner.opaque, f, errp)) {
         return false;
     }
-    pci_msix_save(dev, f);
     qemu_put_be64(f, VFIO_EOS);
     return true;
 }
@@ -306,19 +161,18 @@ static bool vfio_save_state(QEMUFile *f, void *opaque, GError **errp)
 static void vfio_save_cleanup(void *opaque)
 {
     VFIOMigration *v = opaque;
-    GError *err = NULL;
+    g_autoptr(GError) err = NULL;
     bool ok = true;
 
     v->saving = false;
-    if (state_of(v) == VFIO_DEVICE_STATE_PRE_COPY) {
-        ok = set_state(v, VFIO_DEVICE_STATE_RUNNING, &err);
-    } else if (state_of(v) == VFIO_DEVICE_STATE_STOP_COPY) {
-        ok = set_state(v, VFIO_DEVICE_STATE_STOP, &err);
+    if (vfio_migration_is_precopying(v)) {
+        ok = vfio_migration_set_state_or(v, VFIO_DEVICE_STATE_RUNNING, VFIO_DEVICE_STATE_ERROR,
+                                         &err);
+    } else if (vfio_migration_state(v) == VFIO_DEVICE_STATE_STOP_COPY) {
+        ok = vfio_migration_set_state_or(v, VFIO_DEVICE_STATE_STOP, VFIO_DEVICE_STATE_ERROR, &err);
     }
     if (!ok) {
         error_report("%s", err->message);
-        g_error_free(err);
-        recover(v);
     }
     forget_error(v);
 }
@@ -331,7 +185,8 @@ static bool vfio_load_setup(QEMUFile *f, void *opaque, GError **errp)
 
     v->loaded = false;
     clear_figures(&v->loaded_bytes, &v->loaded_us);
-    return set_state(v, VFIO_DEVICE_STATE_RESUMING, errp);
+    return vfio_migration_set_state_or(v, VFIO_DEVICE_STATE_RESUMING, vfio_migration_state(v),
+                                       errp);
 }
 
 /* Straight on to the device: nothing is allocated by what the stream says. */
@@ -340,7 +195,7 @@ static bool load_data(VFIOMigration *v, QEMUFile *f, GError **errp)
     uint64_t len = qemu_get_be64(f);
 
     while (len && qemu_file_ok(f)) {
-        uint32_t n = MIN(len, CHUNK);
+        uint32_t n = MIN(len, VFIO_CHUNK);
         int64_t begin;
 
         if (!qemu_get_buffer(f, v->buf, n)) {
@@ -359,13 +214,10 @@ static bool load_data(VFIOMigration *v, QEMUFile *f, GError **errp)
 
 static bool load_config(VFIOMigration *v, QEMUFile *f, GError **errp)
 {
-    PCIDevice *dev = &v->s->parent;
     uint64_t end;
     BQL_LOCK_GUARD();
 
-    if (!vmstate_load_state(f, &vmstate_pci_config, pci_config(dev), vmstate_pci_config.version_id,
-                            errp) ||
-        !pci_msix_load(dev, f, errp)) {
+    if (!v->owner.load_config(v->owner.opaque, f, errp)) {
         return false;
     }
     end = qemu_get_be64(f);
@@ -377,12 +229,11 @@ static bool load_config(VFIOMigration *v, QEMUFile *f, GError **errp)
                    end);
         return false;
     }
-    vfio_pci_forward_command(v->s);
     /* Here the device judges what came: better now than when the guest is to run. */
-    if (!set_state(v, VFIO_DEVICE_STATE_STOP, errp)) {
+    if (!vfio_migration_set_state(v, VFIO_DEVICE_STATE_STOP, errp)) {
         return false;
     }
-    v->loaded = true;
+    v->loaded = v->never_run = true;
     return true;
 }
 
@@ -436,9 +287,9 @@ static void vfio_load_cleanup(void *opaque)
 {
     VFIOMigration *v = opaque;
 
-    if (state_of(v) == VFIO_DEVICE_STATE_RESUMING) {
-        error_report("%s: no complete state has come; the device is reset", device(v)->name);
-        recover(v);
+    if (vfio_migration_state(v) == VFIO_DEVICE_STATE_RESUMING) {
+        error_report("%s: no complete state has come", device(v)->name);
+        vfio_migration_recover(v);
     }
 }
 
@@ -457,25 +308,23 @@ static const SaveVMHandlers vfio_handlers = {
 
 /* ---- life cycle ---- */
 
-VFIOMigration *vfio_migration_new(VFIOPCI *s)
+VFIOMigration *vfio_migration_new(const VFIOMigrationOwner *owner, const char *path)
 {
     VFIOMigration *v = g_new0(VFIOMigration, 1);
-    g_autofree char *path = pci_path(&s->parent);
     g_autofree char *idstr = g_strconcat(path, "/vfio", NULL);
 
-    v->s = s;
+    v->owner = *owner;
     v->state = VFIO_DEVICE_STATE_RUNNING;
-    v->buf = g_malloc(CHUNK);
+    v->buf = g_malloc(VFIO_CHUNK);
     g_mutex_init(&v->lock);
-    v->section = savevm_register_live(device_machine(HW_DEVICE(s))->savevm, idstr, INSTANCE_ID_ANY,
-                                      1, &vfio_handlers, v);
+    v->section = savevm_register_live(owner->savevm, idstr, INSTANCE_ID_ANY, 1, &vfio_handlers, v);
     return v;
 }
 
 void vfio_migration_free(VFIOMigration *v)
 {
     if (v) {
-        savevm_unregister(device_machine(HW_DEVICE(v->s))->savevm, v->section);
+        savevm_unregister(v->owner.savevm, v->section);
         g_clear_error(&v->error);
         g_mutex_clear(&v->lock);
         g_free(v->buf);

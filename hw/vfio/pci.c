@@ -6,7 +6,6 @@
  * here; every other byte is the device's own, read afresh. What the guest writes goes to both.
  */
 #include <json-glib/json-glib.h>
-#include "hw/vfio.h"
 #include "hw/vfio/pci.h"
 #include "util/log.h"
 
@@ -277,78 +276,14 @@ static char *socket_path(VFIOPCI *s, GError **errp)
     return g_strdup(json_object_get_string_member(obj, "path"));
 }
 
-GPtrArray *vfio_migration_query(Machine *m)
+VFIOPCI *vfio_pci_from(gpointer device)
 {
-    GPtrArray *list = qapi_list_new_VFIOMigrationInfo();
-
-    for (guint i = 0; m && m->devices && i < m->devices->len; i++) {
-        gpointer dev = m->devices->pdata[i];
-
-        if (G_TYPE_CHECK_INSTANCE_TYPE(dev, vfio_user_pci_get_type()) && VFIO_PCI(dev)->migration) {
-            g_ptr_array_add(list, vfio_migration_info(VFIO_PCI(dev)->migration));
-        }
-    }
-    return list;
-}
-
-bool vfio_migration_bytes(Machine *m, uint64_t *bytes)
-{
-    g_autoptr(GPtrArray) list = vfio_migration_query(m);
-
-    *bytes = 0;
-    for (guint i = 0; i < list->len; i++) {
-        *bytes += ((VFIOMigrationInfo *)list->pdata[i])->sent;
-    }
-    return list->len > 0;
-}
-
-/* Two devices that do not stop in step could still talk to each other. */
-static bool is_second(VFIOPCI *s)
-{
-    uint64_t bytes;
-
-    return vfio_migration_bytes(device_machine(HW_DEVICE(s)), &bytes);
-}
-
-/* Why the device's state cannot travel, or NULL. */
-static const char *obstacle(VFIOPCI *s)
-{
-    if (!s->enable_migration) {
-        return "migration is switched off for this device (enable-migration=off)";
-    }
-    if (!(s->dev->ops->migration_flags(s->dev) & VFIO_MIGRATION_STOP_COPY)) {
-        return "the server offers no migration";
-    }
-    return is_second(s) ? "only one VFIO device can migrate" : NULL;
-}
-
-static bool setup_migration(VFIOPCI *s, GError **errp)
-{
-    Machine *m = device_machine(HW_DEVICE(s));
-    const char *why = obstacle(s);
-    g_autofree char *reason = NULL;
-
-    if (!m->migration) {
-        return true;
-    }
-    if (!why) {
-        s->migration = vfio_migration_new(s);
-        return true;
-    }
-    reason = g_strdup_printf("%s: %s", s->dev->name, why);
-    s->blocker = migration_add_blocker(m->migration, reason, errp);
-    return s->blocker != NULL;
+    return G_TYPE_CHECK_INSTANCE_TYPE(device, vfio_user_pci_get_type()) ? VFIO_PCI(device) : NULL;
 }
 
 static void release(VFIOPCI *s)
 {
-    Machine *m = device_machine(HW_DEVICE(s));
-
-    if (s->blocker) {
-        migration_del_blocker(m->migration, s->blocker);
-        s->blocker = NULL;
-    }
-    g_clear_pointer(&s->migration, vfio_migration_free);
+    vfio_pci_migration_cleanup(s);
     g_clear_pointer(&s->dirty, vfio_dirty_free);
     vfio_pci_irq_cleanup(s);
     g_clear_pointer(&s->container, vfio_container_free);
@@ -373,7 +308,8 @@ static gboolean vfio_pci_realize(PCIDevice *dev, GError **errp)
         g_prefix_error(errp, "%s: ", name);
         return FALSE;
     }
-    if (!setup_config(s, errp) || !vfio_pci_irq_init(s, errp) || !setup_migration(s, errp)) {
+    if (!setup_config(s, errp) || !vfio_pci_irq_init(s, errp) ||
+        !vfio_pci_migration_init(s, errp)) {
         release(s);
         return FALSE;
     }
@@ -390,6 +326,13 @@ static void vfio_pci_vm_state(DeviceState *dev, gboolean running)
 {
     if (VFIO_PCI(dev)->migration) {
         vfio_migration_vm_state(VFIO_PCI(dev)->migration, running);
+    }
+}
+
+static void vfio_pci_vm_prepare(DeviceState *dev, gboolean running)
+{
+    if (VFIO_PCI(dev)->migration) {
+        vfio_migration_vm_prepare(VFIO_PCI(dev)->migration, running);
     }
 }
 
@@ -421,6 +364,7 @@ static void vfio_user_pci_class_init(VFIOPCIClass *pc)
     dc->desc = "PCI device of a vfio-user server";
     dc->user_creatable = true;
     dc->vm_state = vfio_pci_vm_state;
+    dc->vm_state_prepare = vfio_pci_vm_prepare;
     pc->kind = PCI_CONVENTIONAL;
     pc->realize_function = vfio_pci_realize;
     pc->unrealize_function = vfio_pci_unrealize;

@@ -3,12 +3,9 @@
 #define GODWIT_HW_VFIO_PCI_H
 
 #include "hw/pci.h"
-#include "hw/vfio/device.h"
-#include "migration/migration.h"
-#include "qapi-types-vfio.h"
+#include "hw/vfio/migration.h"
 
 typedef struct VFIOPCI VFIOPCI;
-typedef struct VFIOMigration VFIOMigration;
 
 typedef struct {
     VFIOPCI *s;
@@ -28,8 +25,9 @@ struct VFIOPCI {
     VFIODevice *dev;
     VFIOContainer *container;
     VFIODirty *dirty;
-    VFIOMigration *migration;  /* or */
-    MigrationBlocker *blocker; /* why not */
+    VFIOMigration *migration;      /* or */
+    MigrationBlocker *blocker;     /* why not */
+    MigrationBlocker *p2p_blocker; /* why not together with others */
     VFIOBar bars[PCI_NUM_BARS];
     uint8_t
         emulated[PCI_CONFIG_SIZE]; /* bits that the device's own configuration does not decide */
@@ -51,15 +49,12 @@ void vfio_pci_irq_reset(VFIOPCI *s);
 /* The device learns the command word of the guest's view. */
 void vfio_pci_forward_command(VFIOPCI *s);
 
-/* The device's section and its states (migration.c). */
-VFIOMigration *vfio_migration_new(VFIOPCI *s);
-void vfio_migration_free(VFIOMigration *v);
-void vfio_migration_vm_state(VFIOMigration *v, bool running);
-/* Reset the device in whatever state it is; a migration under way fails. */
-void vfio_migration_reset(VFIOMigration *v);
+/* @device if it is such a function, or NULL. */
+VFIOPCI *vfio_pci_from(gpointer device);
 
-/* What is known of it; the caller's. Any thread. */
-VFIOMigrationInfo *vfio_migration_info(VFIOMigration *v);
+/* Let it migrate, or block migration and say why (pci-migration.c). False: it may be neither. */
+bool vfio_pci_migration_init(VFIOPCI *s, GError **errp);
+void vfio_pci_migration_cleanup(VFIOPCI *s);
 
 /* The guest touched a register: a pin that still asserts must signal again. */
 void vfio_pci_intx_eoi(VFIOPCI *s);

@@ -33,8 +33,11 @@ struct _DeviceStateClass {
     const VMStateDescription *vmsd;
     /* Section name prefix, e.g. "virtio-mmio@0000000010008000"; free with g_free(). NULL: none. */
     char *(*path)(DeviceState *dev);
-    /* The VM stops or runs; optional. */
+    /* The VM stops or runs; optional. Parents before what is behind them when it starts, the other
+     * way round when it stops. */
     void (*vm_state)(DeviceState *dev, gboolean running);
+    /* The same, for all devices before vm_state is called for any; optional. */
+    void (*vm_state_prepare)(DeviceState *dev, gboolean running);
     /*
      * In device_new(), before -global: make the parts whose properties this device passes on.
      * Optional.
@@ -105,8 +108,9 @@ void device_unplug_deleted(DeviceState *dev);
  * device may stay until the guest lets go of it. */
 bool device_del_by_id(Machine *m, const char *id, GError **errp);
 DeviceState *device_find(Machine *m, const char *id);
-/* In creation order. */
+/* In creation order: parents first. */
 void devices_reset_all(Machine *m);
+/* In two phases, see vm_state_prepare. Started in creation order, stopped in reverse. */
 void devices_vm_state(Machine *m, bool running);
 /* In reverse creation order. */
 void devices_unrealize_all(Machine *m);

@@ -46,6 +46,9 @@ typedef struct {
     /* A disk error with rerror/werror=stop: stop the VM from the main loop, state io-error;
      * optional. */
     void (*io_error_request)(void *opaque);
+    /* A device is in a state that the guest must not see: the same, state internal-error; optional.
+     */
+    void (*internal_error_request)(void *opaque);
     /* device_del comes to its end: @dev is about to go; optional. */
     void (*device_deleted)(void *opaque, DeviceState *dev);
     void *opaque;

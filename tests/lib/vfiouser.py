@@ -34,11 +34,15 @@ REPLY, ERROR = 1, 0x20
 INTX, MSIX = 0, 2
 VECTORS = 4
 CONFIG = 7
-STOP_COPY_FLAG, PRE_COPY_FLAG = 1, 4
-STOP, RUNNING, STOP_COPY, RESUMING, PRE_COPY = 1, 2, 3, 4, 6
-ARCS = {(RUNNING, STOP), (STOP, RUNNING), (STOP, STOP_COPY), (STOP_COPY, STOP), (STOP, RESUMING), (RESUMING, STOP),
-        (RUNNING, PRE_COPY), (PRE_COPY, RUNNING), (PRE_COPY, STOP_COPY)}
-VIA_STOP = {(RUNNING, STOP_COPY), (STOP_COPY, RUNNING), (RUNNING, RESUMING), (RESUMING, RUNNING)}
+STOP_COPY_FLAG, P2P_FLAG, PRE_COPY_FLAG = 1, 2, 4
+ERROR_STATE, STOP, RUNNING, STOP_COPY, RESUMING, RUNNING_P2P, PRE_COPY, PRE_COPY_P2P = range(8)
+SAVING = {STOP_COPY, PRE_COPY, PRE_COPY_P2P}
+ARCS = [(STOP, STOP_COPY), (STOP_COPY, STOP), (STOP, RESUMING), (RESUMING, STOP)]
+DIRECT_ARCS = [(RUNNING, STOP), (STOP, RUNNING)]
+P2P_ARCS = [(RUNNING, RUNNING_P2P), (RUNNING_P2P, RUNNING), (RUNNING_P2P, STOP), (STOP, RUNNING_P2P)]
+PRE_COPY_ARCS = [(RUNNING, PRE_COPY), (PRE_COPY, RUNNING), (PRE_COPY, STOP_COPY)]
+PRE_COPY_P2P_ARCS = [(RUNNING_P2P, PRE_COPY_P2P), (PRE_COPY_P2P, RUNNING_P2P), (PRE_COPY, PRE_COPY_P2P),
+                     (PRE_COPY_P2P, PRE_COPY), (PRE_COPY_P2P, STOP_COPY)]
 PAGE = 4096
 
 
@@ -53,15 +57,37 @@ def new_config() -> bytearray:
     return config
 
 
+def arcs_of(flags: int) -> list[tuple[int, int]]:
+    p2p, precopy = flags & P2P_FLAG, flags & PRE_COPY_FLAG
+    return (ARCS + (P2P_ARCS if p2p else DIRECT_ARCS) + (PRE_COPY_ARCS if precopy else []) +
+            (PRE_COPY_P2P_ARCS if p2p and precopy else []))
+
+
+def shortest_path(arcs: list[tuple[int, int]], start: int, end: int) -> list[int] | None:
+    """The states after @start up to @end, never through a saving one."""
+    paths, seen = [[start]], {start}
+    while paths:
+        path = paths.pop(0)
+        for there in (b for a, b in arcs if a == path[-1] and b not in seen):
+            if there == end:
+                return path[1:] + [end]
+            if there not in SAVING:
+                seen.add(there)
+                paths.append(path + [there])
+    return None
+
+
 class Device(threading.Thread):
     """Serves one client after the other at @path until closed."""
 
     def __init__(self, path: str, hook: Callable[[int, bytes], bytes | int | None] | None = None, *,
-                 flags: int = 0, logging: bool = True, bulk: int = 1 << 20) -> None:
+                 flags: int = 0, logging: bool = True, bulk: int = 1 << 20,
+                 journal: list[tuple[str, int]] | None = None) -> None:
         super().__init__(daemon=True)
         self.path, self.hook, self.flags, self.logging = path, hook, flags, logging
         self.bulk = bytearray(bulk)
-        self.state, self.states = RUNNING, [RUNNING]
+        self.state, self.states = RUNNING, [RUNNING]  # every one it went through
+        self.journal = journal  # (path, state) that was asked for, of several devices
         self.outbox, self.inbox = bytearray(), bytearray()
         self.loaded = False
         self.log: set[int] | None = None
@@ -301,7 +327,10 @@ class Device(threading.Thread):
         if what == 1:
             return body[:8] + struct.pack("=Q", self.flags)
         if what == 2 and set_:
-            error = self.set_state(struct.unpack_from("=I", body, 8)[0])
+            wanted = struct.unpack_from("=I", body, 8)[0]
+            if self.journal is not None:
+                self.journal.append((self.path, wanted))
+            error = self.set_state(wanted)
             return error or body
         if what not in (6, 7, 8) or not self.logging:
             return errno.EINVAL
@@ -326,20 +355,19 @@ class Device(threading.Thread):
         return body[:32] + bytes(bits)
 
     def set_state(self, state: int) -> int:
-        if state == self.state:
-            return 0
-        if (self.state, state) in VIA_STOP:
-            return self.set_state(STOP) or self.set_state(state)
-        if (self.state, state) not in ARCS or (state == PRE_COPY and not self.flags & PRE_COPY_FLAG):
+        path = shortest_path(arcs_of(self.flags), self.state, state) if state != self.state else []
+        if path is None:
             return errno.EINVAL
+        return next((error for step in path if (error := self.go(step))), 0)
+
+    def go(self, state: int) -> int:
+        """One arc."""
         if self.state == RESUMING and not self.loaded:
             return errno.EINVAL
         with self.engine_lock:
-            if state == PRE_COPY:
+            if state in SAVING and self.state not in SAVING:
                 self.outbox = self.bulk_records()
-            elif state == STOP_COPY:
-                if self.state != PRE_COPY:
-                    self.outbox = self.bulk_records()
+            if state == STOP_COPY:
                 self.outbox += b"R" + bytes(self.regs) + b"E"
             elif state == RESUMING:
                 self.inbox, self.loaded = bytearray(), False
@@ -355,7 +383,7 @@ class Device(threading.Thread):
         return out
 
     def read_state(self, size: int) -> bytes | int:
-        if self.state not in (PRE_COPY, STOP_COPY):
+        if self.state not in SAVING:
             return errno.EINVAL
         data = bytes(self.outbox[:size])
         del self.outbox[:size]

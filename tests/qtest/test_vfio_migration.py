@@ -12,7 +12,8 @@ import pytest
 
 import vfiouser
 from qtestclient import RAM, GuestVM
-from vfiouser import PRE_COPY, PRE_COPY_FLAG, RESUMING, RUNNING, STOP, STOP_COPY, STOP_COPY_FLAG
+from vfiouser import (PRE_COPY, PRE_COPY_FLAG, PRE_COPY_P2P, RESUMING, RUNNING, RUNNING_P2P, STOP, STOP_COPY,
+                      STOP_COPY_FLAG)
 from vmtest import QMPError, listen_address, pattern_args
 
 BAR = 0x40100000
@@ -29,68 +30,115 @@ def until(condition, timeout: float = 180) -> None:
         time.sleep(0.01)
 
 
-class Side:
-    """One emulator with its device server."""
+class Card:
+    """One device as its guest sees it; number @n of the machine."""
 
-    def __init__(self, make_vm, device: vfiouser.Device, *args: str) -> None:
-        self.device = device
-        self.all = GuestVM(make_vm, "godwit", "-device", f"vfio-user-pci,socket={device.path},id=vu,addr=2,migration-events=on",
-                           *SHARED,
-                           *pattern_args(mode="hot", ws="16M", hot="1M", rate=20000000), *args)
-        self.vm, self.guest = self.all.vm, self.all.guest
+    def __init__(self, guest, device: vfiouser.Device, n: int) -> None:
+        self.guest, self.device, self.slot = guest, device, 2 + n
+        self.bar, self.table = BAR + (n << 20), TABLE + (n << 20)
+        self.ring, self.message = RING + n * PAGES * 4096, RAM + 0x5000000 + 0x1000 * n
 
     def start(self) -> None:
-        """The guest runs, the device writes its ring."""
-        g, fn = self.guest, self.guest.function(2)
-        fn.write(0x10, BAR)
-        fn.write(0x20, TABLE)
+        g, fn = self.guest, self.guest.function(self.slot)
+        fn.write(0x10, self.bar)
+        fn.write(0x20, self.table)
         fn.write(4, 6, 2)
-        g.write(BAR, 0x5CA7C4)
+        g.write(self.bar, 0x5CA7C4)
         for v in range(vfiouser.VECTORS):
-            g.write(TABLE + 16 * v, RAM + 0x5000000 + 4 * v)
-            g.write(TABLE + 16 * v + 8, 0x70 + v)
-            g.write(TABLE + 16 * v + 12, v == 3)
+            g.write(self.table + 16 * v, self.message + 4 * v)
+            g.write(self.table + 16 * v + 8, 0x70 + v)
+            g.write(self.table + 16 * v + 12, v == 3)
         fn.write(0x42, 0x8000, 2)
-        g.write(BAR + 0x40, RING, 8)
-        self.vm.cmd("cont")
-        g.write(BAR + 0x48, PAGES)
-        until(lambda: self.written() > PAGES)
+        g.write(self.bar + 0x40, self.ring, 8)
+
+    def run(self) -> None:
+        """Write the ring, whenever the VM runs."""
+        self.guest.write(self.bar + 0x48, PAGES)
 
     def written(self) -> int:
-        return self.guest.read(BAR + 0x50, 8)
+        return self.guest.read(self.bar + 0x50, 8)
 
     def check_ring(self) -> None:
         """Every page holds the newest record that belongs there, none is from the future. The device stands still."""
         count = self.written()
         for page in range(PAGES):
             newest = count - 1 - (count - 1 - page) % PAGES
-            found, inverse = struct.unpack("<QQ", self.guest.get(RING + page * 4096, 16))
+            found, inverse = struct.unpack("<QQ", self.guest.get(self.ring + page * 4096, 16))
             assert found == newest, f"page {page} holds record {found}, the device wrote {newest} (of {count})"
             assert inverse == ~found & (1 << 64) - 1
+
+    def check_registers(self) -> None:
+        assert self.guest.read(self.bar) == 0x5CA7C4
+        assert self.guest.read(self.table + 8) == 0x70
+
+    def check_vector(self) -> None:
+        self.guest.write(self.bar + 4, 1)
+        until(lambda: self.guest.read(self.message + 4) == 0x71)
+
+
+class Side:
+    """One emulator with its device servers."""
+
+    def __init__(self, make_vm, devices: list[vfiouser.Device], *args: str) -> None:
+        self.devices = devices
+        options = [f"vfio-user-pci,socket={d.path},id=vu{n or ''},addr={2 + n},migration-events=on"
+                   for n, d in enumerate(devices)]
+        self.all = GuestVM(make_vm, "godwit", *[w for o in options for w in ("-device", o)], *SHARED,
+                           *pattern_args(mode="hot", ws="16M", hot="1M", rate=20000000), *args)
+        self.vm, self.guest = self.all.vm, self.all.guest
+        self.cards = [Card(self.guest, d, n) for n, d in enumerate(devices)]
+
+    @property
+    def device(self) -> vfiouser.Device:
+        return self.devices[0]
+
+    def start(self) -> None:
+        """The guest runs, every device writes its ring."""
+        for card in self.cards:
+            card.start()
+        self.vm.cmd("cont")
+        for card in self.cards:
+            card.run()
+        until(lambda: all(card.written() > PAGES for card in self.cards))
+
+    def written(self) -> int:
+        return self.cards[0].written()
+
+    def check_rings(self) -> None:
+        for card in self.cards:
+            card.check_ring()
 
 
 @pytest.fixture
 def sides(make_vm, tmp_path):
-    """sides(flags=, ...) -> source and destination; source_hook= and dest_hook= make servers misbehave."""
-    made: list[tuple[Side | None, vfiouser.Device]] = []
+    """sides(flags=, ...) -> source and destination, of @count devices each; source_hook= and dest_hook= make the
+    servers of the first ones misbehave. Which states were asked for: make.journals."""
+    made: list[Side | vfiouser.Device] = []
 
-    def make(*, source_hook=None, dest_hook=None, dest_args: tuple[str, ...] = (), **options):
-        source = vfiouser.Device(str(tmp_path / "a"), source_hook, **options)
-        dest = vfiouser.Device(str(tmp_path / "b"), dest_hook, **options)
-        source.bulk[:] = random.Random(7).randbytes(len(source.bulk))
-        made.extend([(None, source), (None, dest)])
+    def serve(name: str, count: int, hook, journal, **options) -> list[vfiouser.Device]:
+        devices = [vfiouser.Device(str(tmp_path / f"{name}{n}"), hook if n == 0 else None, journal=journal, **options)
+                   for n in range(count)]
+        made.extend(devices)
+        return devices
+
+    def make(*, count: int = 1, source_hook=None, dest_hook=None, dest_args: tuple[str, ...] = (), **options):
+        make.journals = ([], [])
+        source = serve("a", count, source_hook, make.journals[0], **options)
+        dest = serve("b", count, dest_hook, make.journals[1], **options)
+        for n, device in enumerate(source):
+            device.bulk[:] = random.Random(7 + n).randbytes(len(device.bulk))
         a = Side(make_vm, source)
-        made.append((a, source))
+        made.append(a)
         b = Side(make_vm, dest, "-incoming", "tcp:127.0.0.1:0", *dest_args)
-        made.append((b, dest))
+        made.append(b)
         return a, b
 
     yield make
-    for side, device in reversed(made):
-        if side:
-            side.all.close()
+    for thing in reversed(made):
+        if isinstance(thing, Side):
+            thing.all.close()
         else:
-            device.close()
+            thing.close()
 
 
 def move(a: Side, b: Side) -> dict:
@@ -103,20 +151,20 @@ def move(a: Side, b: Side) -> dict:
 
 
 def check_moved(a: Side, b: Side) -> None:
-    """Before the device writes again, every record is checked; then it must go on here."""
-    b.check_ring()
+    """Before the devices write again, every record is checked; then they must go on here."""
+    b.check_rings()
     b.vm.cmd("cont")
     b.vm.wait_status("running")
-    assert b.device.state == RUNNING and a.device.state == STOP
-    assert b.device.bulk == a.device.bulk
-    assert b.guest.read(BAR) == 0x5CA7C4
-    assert b.guest.read(TABLE + 8) == 0x70
-    arrived = b.written()
-    until(lambda: b.written() > arrived + PAGES)  # it works on, here
-    b.guest.write(BAR + 4, 1)
-    until(lambda: b.guest.read(RAM + 0x5000004) == 0x71)  # its vectors signal
+    for old, new in zip(a.cards, b.cards):
+        assert new.device.state == RUNNING and old.device.state == STOP
+        assert new.device.bulk == old.device.bulk
+        new.check_registers()
+    arrived = [card.written() for card in b.cards]
+    until(lambda: all(card.written() > n + PAGES for card, n in zip(b.cards, arrived)))  # they work on, here
+    for card in b.cards:
+        card.check_vector()
     b.vm.cmd("stop")
-    b.check_ring()
+    b.check_rings()
 
 
 @pytest.mark.parametrize("flags, logging", [(5, True), (1, True), (5, False)],
@@ -129,6 +177,31 @@ def test_busy_device(sides, flags, logging):
     assert a.device.states == ([RUNNING, STOP, RUNNING, PRE_COPY, STOP_COPY, STOP] if flags & PRE_COPY_FLAG else
                                [RUNNING, STOP, RUNNING, STOP, STOP_COPY, STOP])[-len(a.device.states):]
     assert b.device.states[1:] == [STOP, RESUMING, STOP, RUNNING, STOP]
+
+
+def phases(journal: list[tuple[str, int]], count: int) -> list[int]:
+    """What @count devices were asked for, one entry for all of them: nobody was ahead of the others."""
+    assert len(journal) % count == 0
+    steps = [journal[i:i + count] for i in range(0, len(journal), count)]
+    for step in steps:
+        assert len({path for path, _ in step}) == count and len({state for _, state in step}) == 1, journal
+    return [step[0][1] for step in steps]
+
+
+@pytest.mark.parametrize("flags", [7, 3], ids=["precopy", "stop-copy"])
+def test_three_devices(sides, flags):
+    """None stops before all have left off reaching for each other, and none reaches before all can be reached."""
+    a, b = sides(count=3, flags=flags)
+    a.start()
+    move(a, b)
+    check_moved(a, b)
+    moving = [PRE_COPY, PRE_COPY_P2P, STOP_COPY] if flags & PRE_COPY_FLAG else [RUNNING_P2P, STOP, STOP_COPY]
+    assert phases(sides.journals[0], 3) == [RUNNING_P2P, RUNNING, *moving, STOP]
+    assert phases(sides.journals[1], 3) == [RESUMING, STOP, RUNNING_P2P, RUNNING, RUNNING_P2P, STOP]
+    for journal in sides.journals:  # started in their order, stopped in the reverse one
+        last = journal[-1][1]
+        starts = [path for path, state in journal if state == RUNNING]
+        assert starts == sorted(starts), last
 
 
 def states_told(side: Side) -> list[str]:
@@ -191,7 +264,7 @@ def test_ring_check_notices_a_lost_page(sides):
     a.vm.wait_migration("completed")
     b.vm.wait_status("paused")
     with pytest.raises(AssertionError, match="holds record"):
-        b.check_ring()
+        b.check_rings()
 
 
 def test_stream(sides, tmp_path):
@@ -231,24 +304,27 @@ def test_saved_state(make_vm, sides, tmp_path):
     a.vm.wait_migration("completed")
     saved = a.written()
     a.vm.close()
-    again = Side(make_vm, a.device, "-incoming", f"exec:cat {tmp_path}/state")
+    again = Side(make_vm, a.devices, "-incoming", f"exec:cat {tmp_path}/state")
     again.vm.wait_status("paused")
     assert a.device.state == STOP and again.written() == saved
-    again.check_ring()
+    again.check_rings()
     again.vm.cmd("cont")
     until(lambda: again.written() > saved)
     again.all.close()
 
 
-def refuse(state: int, times: int = 1):
-    """Say EIO to the next @times changes to @state."""
-    left = [times]
+def refuse(*states: int, times: int = 1, since: int | None = None):
+    """Say EIO to the next @times changes to each of @states, once @since (a state) was asked for."""
+    left = dict.fromkeys(states, times)
+    armed = [since is None]
 
     def hook(command, body):
-        if command == vfiouser.FEATURE and struct.unpack_from("=I", body, 4)[0] == 0x20002 \
-                and struct.unpack_from("=I", body, 8)[0] == state and left[0]:
-            left[0] -= 1
-            return errno.EIO
+        if command == vfiouser.FEATURE and struct.unpack_from("=I", body, 4)[0] == 0x20002:
+            state = struct.unpack_from("=I", body, 8)[0]
+            armed[0] |= state == since
+            if armed[0] and left.get(state):
+                left[state] -= 1
+                return errno.EIO
         return None
 
     return hook
@@ -297,11 +373,15 @@ def truncate(device) -> None:
     device.set_state = set_state
 
 
-SOURCE_FAILS = {
-    "no pre-copy": (refuse(PRE_COPY), "from state running to pre-copy"),
-    "no stop-copy": (refuse(STOP_COPY), "from state pre-copy to stop-copy"),
-    "read error at once": (fail_nth(vfiouser.MIG_READ, 1), "reading its state"),
-    "read error later": (fail_nth(vfiouser.MIG_READ, 3), "reading its state"),
+SOURCE_FAILS = {  # flags, what goes wrong, what is said about it
+    "no pre-copy": (5, refuse(PRE_COPY), "from state running to pre-copy"),
+    "no stop-copy": (5, refuse(STOP_COPY), "from state pre-copy to stop-copy"),
+    "no pre-copy-p2p": (7, refuse(PRE_COPY_P2P), "from state pre-copy to pre-copy-p2p"),
+    "no stop-copy from p2p": (7, refuse(STOP_COPY), "from state pre-copy-p2p to stop-copy"),
+    "no running-p2p": (3, refuse(RUNNING_P2P, since=RUNNING), "from state running to running-p2p"),
+    "no stop": (3, refuse(STOP, since=RUNNING), "from state running-p2p to stop"),
+    "read error at once": (5, fail_nth(vfiouser.MIG_READ, 1), "reading its state"),
+    "read error later": (5, fail_nth(vfiouser.MIG_READ, 3), "reading its state"),
 }
 
 
@@ -313,16 +393,48 @@ def assert_unharmed(a: Side) -> None:
     until(lambda: a.written() > before)
 
 
-@pytest.mark.parametrize("case", SOURCE_FAILS, ids=str)
-def test_source_fails(sides, case):
-    hook, words = SOURCE_FAILS[case]
-    a, b = sides(flags=5, source_hook=hook)
-    a.start()
+def fail(a: Side, b: Side) -> str:
+    """What is said when it has failed."""
     a.vm.cmd("migrate-set-parameters", max_bandwidth=10 ** 10, downtime_limit=2000)
     a.vm.cmd("migrate", uri=listen_address(b.vm))
     info = a.vm.wait_migration("failed")
-    assert words in info.get("error-desc", "") + a.vm.log()
+    return info.get("error-desc", "") + a.vm.log()
+
+
+@pytest.mark.parametrize("case", SOURCE_FAILS, ids=str)
+def test_source_fails(sides, case):
+    flags, hook, words = SOURCE_FAILS[case]
+    a, b = sides(flags=flags, source_hook=hook)
+    a.start()
+    assert words in fail(a, b)
     assert_unharmed(a)
+    assert a.device.resets == 1  # the machine's own
+
+
+@pytest.mark.parametrize("states", [(STOP_COPY, STOP), (STOP_COPY, STOP, RUNNING)], ids=["reset", "beyond help"])
+def test_device_in_no_known_state(sides, states):
+    """Neither where it should go nor where it would be safe: it is reset, and given up if that does not help."""
+    a, b = sides(flags=5, source_hook=refuse(*states, since=PRE_COPY, times=2))
+    a.start()
+    assert "from state pre-copy to stop-copy" in fail(a, b)
+    a.vm.wait_status("running")
+    assert a.device.resets == 2
+    if RUNNING in states:
+        assert "cannot be made to run again" in a.vm.log()
+        assert a.guest.read(BAR) == 0xFFFFFFFF
+        return
+    assert a.device.state == RUNNING and a.guest.read(BAR) == 0
+    a.start()
+
+
+def test_device_does_not_start_at_the_destination(sides):
+    """The guest must not meet another device than it had."""
+    a, b = sides(flags=7, dest_hook=refuse(RUNNING_P2P))
+    a.start()
+    move(a, b)
+    b.vm.cmd("cont")
+    b.vm.wait_status("internal-error")
+    assert "from state stop to running-p2p" in b.vm.log()
 
 
 @pytest.mark.parametrize("case", ["damaged", "cut short", "resume refused", "write refused"])
@@ -376,13 +488,40 @@ def test_what_cannot_migrate(make_vm, tmp_path):
              "vfio-user-pci x: migration is switched off"),
             ((f"vfio-user-pci,id=x,socket={devices[2].path}",), "vfio-user-pci x: the server offers no migration"),
             ((f"vfio-user-pci,id=x,socket={devices[0].path}", f"vfio-user-pci,id=y,socket={devices[1].path}"),
-             "vfio-user-pci y: only one VFIO device can migrate")]:
+             "vfio-user-pci x: it has no P2P states")]:
         vm = make_vm("godwit", "-S", *[w for a in args for w in ("-device", a)], serial=False)
         with pytest.raises(QMPError) as e:
             vm.cmd("migrate", uri="exec:cat >/dev/null")
         assert words in e.value.desc
         vm.close()
     for device in devices:
+        device.close()
+
+
+def test_two_devices_out_of_step(make_vm, tmp_path):
+    """A device that stops at once may be alone, or be missed; one that stops in two steps may have company."""
+    devices = {n: vfiouser.Device(str(tmp_path / n), flags=f) for n, f in (("plain", 5), ("p2p", 7), ("other", 7))}
+    v = GuestVM(make_vm, "godwit", "-device", "pcie-root-port,id=rp0,addr=7,chassis=1",
+                "-device", f"vfio-user-pci,id=p2p,socket={devices['p2p'].path}")
+
+    def reasons() -> list[str]:
+        return v.vm.cmd("query-migrate").get("blocked-reasons", [])
+
+    def plug(name: str) -> None:
+        v.vm.cmd("device_add", driver="vfio-user-pci", bus="rp0", id=name, socket=devices[name].path)
+
+    def unplug(name: str) -> None:
+        v.vm.cmd("device_del", id=name)
+        v.vm.qmp.wait_event("DEVICE_DELETED", lambda d: d.get("device") == name)
+
+    plug("plain")
+    assert [r.split(":")[0] for r in reasons()] == ["vfio-user-pci plain"]
+    unplug("plain")
+    assert reasons() == []
+    plug("other")
+    assert reasons() == []
+    v.close()
+    for device in devices.values():
         device.close()
 
 
