@@ -95,6 +95,18 @@ static void give_up_silent(MultifdRecv *r, uint64_t number)
     }
 }
 
+/* What we came too late to look (a busy machine, one that slept) is nobody's silence. */
+static void forgive(MultifdRecv *r, int64_t late_us)
+{
+    for (unsigned i = 0; i < r->config.channels; i++) {
+        MultifdRecvChannel *c = r->channels[i];
+
+        if (c && c->seen_us) {
+            c->seen_us += late_us;
+        }
+    }
+}
+
 /* With the lock held: sleep until something is different. */
 static void wait_for_channels(MultifdRecv *r, uint64_t number)
 {
@@ -104,6 +116,7 @@ static void wait_for_channels(MultifdRecv *r, uint64_t number)
     if (!r->may_break) {
         g_cond_wait(&r->arrived, &r->lock);
     } else if (!g_cond_wait_until(&r->arrived, &r->lock, look)) {
+        forgive(r, g_get_monotonic_time() - look);
         give_up_silent(r, number);
     }
 }

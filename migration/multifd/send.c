@@ -189,6 +189,16 @@ static void give_up_stuck(MultifdSend *s)
     }
 }
 
+/* What we came too late to look (a busy machine, one that slept) is nobody's silence. */
+static void forgive(MultifdSend *s, int64_t late_us)
+{
+    for (unsigned i = 0; i < s->n; i++) {
+        MultifdSendChannel *c = &s->channels[i];
+
+        c->seen_us += c->seen_us ? late_us : 0;
+    }
+}
+
 /* With the lock held: sleep until something is different. */
 static void wait_for_channels(MultifdSend *s)
 {
@@ -198,6 +208,7 @@ static void wait_for_channels(MultifdSend *s)
     if (!s->may_break) {
         g_cond_wait(&s->space, &s->lock);
     } else if (!g_cond_wait_until(&s->space, &s->lock, look)) {
+        forgive(s, g_get_monotonic_time() - look);
         give_up_stuck(s);
     }
 }

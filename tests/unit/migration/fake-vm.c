@@ -373,13 +373,18 @@ MigrationStatus fake_vm_status(FakeVM *src)
     return outgoing_status(src->m->outgoing);
 }
 
+void fake_vm_turn(void)
+{
+    bql_unlock();
+    g_usleep(100);
+    bql_lock();
+    g_main_context_iteration(NULL, FALSE);
+}
+
 void fake_vm_wait_status(FakeVM *src, MigrationStatus status)
 {
     while (fake_vm_status(src) != status && outgoing_is_running(src->m->outgoing)) {
-        bql_unlock();
-        g_usleep(100);
-        bql_lock();
-        g_main_context_iteration(NULL, FALSE);
+        fake_vm_turn();
     }
 }
 

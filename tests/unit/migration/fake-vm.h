@@ -61,6 +61,8 @@ void fake_vm_set_cap(FakeVM *vm, MigrationCapability cap);
  * NULL, gets a reference of that. */
 void fake_vm_connect(FakeVM *src, FakeVM *dst, const FaultPlan *write, const FaultPlan *dst_read,
                      QIOChannel **ioc);
+/* One turn of the main loop, others have the big lock meanwhile. */
+void fake_vm_turn(void);
 /* Run the main loop until the outgoing side has the status, or has ended. */
 void fake_vm_wait_status(FakeVM *src, MigrationStatus status);
 /* Run the main loop until both sides have ended. */

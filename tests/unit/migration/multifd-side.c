@@ -210,11 +210,3 @@ void multifd_side_assert_migrates(FakeVM *src, const MultifdSetup *setup)
     multifd_side_assert_moved(src, dst);
     fake_vm_free(dst);
 }
-
-void multifd_side_turn(void)
-{
-    bql_unlock();
-    g_usleep(100);
-    bql_lock();
-    g_main_context_iteration(NULL, FALSE);
-}

@@ -31,7 +31,5 @@ QIOChannel *multifd_side_begin_unlike(FakeVM *src, FakeVM *dst, const MultifdSet
 void multifd_side_assert_moved(FakeVM *src, FakeVM *dst);
 /* @src can migrate now, to a fresh destination. */
 void multifd_side_assert_migrates(FakeVM *src, const MultifdSetup *setup);
-/* One turn of the main loop, others have the big lock meanwhile. */
-void multifd_side_turn(void);
 
 #endif

@@ -73,7 +73,7 @@ static void run_to_end(FakeVM *src, FakeVM *dst)
     int64_t patience = g_get_monotonic_time() + 1 * G_TIME_SPAN_SECOND;
 
     while (outgoing_is_running(src->m->outgoing)) {
-        multifd_side_turn();
+        fake_vm_turn();
         if (g_get_monotonic_time() > patience) {
             outgoing_cancel(src->m->outgoing);
         }
@@ -103,7 +103,7 @@ static void one_fault(const MultifdSetup *setup, unsigned bad, Kind kind, uint64
     ioc = multifd_side_begin(src, dst, setup, bad, &plan);
     while (kind == STALL && fault_channel_write_position(ioc) < at &&
            outgoing_is_running(src->m->outgoing)) {
-        multifd_side_turn();
+        fake_vm_turn();
     }
     if (kind == STALL) {
         outgoing_cancel(src->m->outgoing);

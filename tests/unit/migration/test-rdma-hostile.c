@@ -33,7 +33,7 @@ static gpointer connect_thread(gpointer opaque)
     RdmaEndpoint *ep = s->f->base.ops->resolve(&s->f->base, "fake", "1", NULL, NULL);
 
     s->c = rdma_connection_new(ep, NULL);
-    s->c->over = !ep->ops->connect(ep, &s->hello, 1000, NULL, &s->answer, &s->err);
+    s->c->over = !ep->ops->connect(ep, &s->hello, 60000, NULL, &s->answer, &s->err);
     __atomic_store_n(&s->connected, true, __ATOMIC_RELEASE);
     g_main_context_wakeup(NULL);
     return NULL;

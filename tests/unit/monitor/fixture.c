@@ -4,7 +4,7 @@
 #include <sys/socket.h>
 #include "util/lock.h"
 
-#define PATIENCE_US (20 * G_USEC_PER_SEC) /* only a hang gets there */
+#define PATIENCE_US (120 * G_USEC_PER_SEC) /* only a hang gets there */
 
 void monitor_fixture_init(MonitorFixture *f)
 {

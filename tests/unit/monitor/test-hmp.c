@@ -301,7 +301,7 @@ static void test_interactive(void)
     monitor_fixture_send(&f, "\003");
     expect(&f, "\r");
     for (int64_t start = g_get_monotonic_time(); !calls->len;) {
-        g_assert_cmpint(g_get_monotonic_time() - start, <, 20 * G_USEC_PER_SEC);
+        g_assert_cmpint(g_get_monotonic_time() - start, <, 120 * G_USEC_PER_SEC);
         g_main_context_iteration(NULL, FALSE);
     }
     g_assert_cmpstr(calls->str, ==, "migrate_cancel;");

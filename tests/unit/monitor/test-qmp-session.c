@@ -10,7 +10,7 @@
 #include "qapi/json-stream.h"
 #include "util/lock.h"
 
-#define PATIENCE_MS 20000 /* only a hang gets there */
+#define PATIENCE_MS 120000 /* only a hang gets there */
 
 typedef struct {
     char *dir;
