@@ -8,7 +8,7 @@ import struct
 import tempfile
 import time
 
-from vmtest import VM
+from vmtest import PATIENCE, VM
 
 ECAM = 0x30000000
 RAM = 0x80000000
@@ -24,7 +24,7 @@ class Guest:
 
     def __init__(self, path: str) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 self.sock.connect(path)
@@ -33,7 +33,7 @@ class Guest:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
-        self.sock.settimeout(60)
+        self.sock.settimeout(PATIENCE)
         self.file = self.sock.makefile("r")
 
     def command(self, line: str) -> list[str]:
@@ -133,7 +133,7 @@ class ModernQueue:
     def used(self) -> int:
         return self.guest.read(self.mem + 0x802, 2)
 
-    def wait_used(self, count: int, timeout: float = 30) -> None:
+    def wait_used(self, count: int, timeout: float = PATIENCE) -> None:
         deadline = time.monotonic() + timeout
         while self.used() != count:
             assert time.monotonic() < deadline, f"used index stays {self.used()}"
