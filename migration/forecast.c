@@ -14,6 +14,8 @@
 #define LUCK 1.3
 /* Rates are of the last window; and the guest may be stopped while the rest is being sent. */
 #define WINDOW_MS 100
+/* A thread that computes so much of the time is what limits, not the line. */
+#define BUSY_PERCENT 70
 /* Nobody waits for more passes. */
 #define MAX_PASSES 200
 
@@ -105,6 +107,9 @@ static void add_remedies(MigrationForecast *f, const ForecastInput *in)
     }
     if (!in->auto_converge && !in->dirty_limit && in->vcpus && excess > 1) {
         advise(f, MIGRATION_REMEDY_DIRTY_LIMIT, in->bandwidth / 2 / in->vcpus / MiB);
+    }
+    if (!in->multifd && in->busy_percent >= BUSY_PERCENT && excess > 1 && excess <= in->host_cpus) {
+        advise(f, MIGRATION_REMEDY_MULTIFD, excess);
     }
     if (!in->postcopy) {
         advise(f, MIGRATION_REMEDY_POSTCOPY, in->total / in->bandwidth * 1000);

@@ -18,8 +18,11 @@ typedef struct {
     double dirty;     /* written per second, dirty already or not; */
     double cold;      /* of that, outside of what is hot */
     uint64_t max_bandwidth, downtime_limit_ms;
-    bool xbzrle, auto_converge, dirty_limit, postcopy; /* what is on */
+    bool xbzrle, auto_converge, dirty_limit, postcopy, multifd; /* what is on */
     unsigned vcpus;
+    /* Of the time the migration thread computes; else it waits for the line, or for its turn. */
+    unsigned busy_percent;
+    unsigned host_cpus;
 } ForecastInput;
 
 /* The caller frees it; NULL: nothing can be said yet. */

@@ -37,9 +37,18 @@ static uint64_t pages_now(MigrationState *s)
     return stat_get(&c->normal_pages) + stat_get(&c->zero_pages) + stat_get(&c->xbzrle_pages);
 }
 
+/* What this thread has computed so far. */
+static int64_t thread_cpu_us(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return ts.tv_sec * G_USEC_PER_SEC + ts.tv_nsec / 1000;
+}
+
 static void begin_window(MigrationState *s, int64_t now)
 {
-    s->window = (RateWindow){now, outgoing_bytes(s), pages_now(s)};
+    s->window = (RateWindow){now, outgoing_bytes(s), pages_now(s), thread_cpu_us()};
     qemu_file_rate_reset(s->file);
 }
 
@@ -87,6 +96,7 @@ void stats_update(MigrationState *s)
     stat_set(&c->mbps_milli, rate * 8 / 1000);
     stat_set(&c->pages_per_second,
              (pages_now(s) - s->window.start_pages) * G_USEC_PER_SEC / elapsed);
+    stat_set(&c->busy_percent, (thread_cpu_us() - s->window.start_cpu_us) * 100 / elapsed);
     stat_set(&c->channel_bytes, outgoing_bytes(s));
     if (elapsed >= STALL_US) {
         recorder_stall(s->m->source_record, outgoing_bytes(s), elapsed);
@@ -177,7 +187,6 @@ static void fill_savings(MigrationState *s, MigrationInfo *info)
     x->unchanged_bytes = stat_get(&c->unchanged_pages) * TARGET_PAGE_SIZE;
 }
 
-/* While the dirty rate is not known yet there is nothing to say. */
 /* Bytes of the first pass that take next to nothing to send: memory that was never touched. */
 static double free_of_charge(const MigrationCounters *c)
 {
@@ -188,6 +197,7 @@ static double free_of_charge(const MigrationCounters *c)
                : 0;
 }
 
+/* NULL: while the dirty rate is not known yet there is nothing to say. */
 MigrationForecast *stats_forecast(MigrationState *s)
 {
     const MigrationCounters *c = &s->m->counters;
@@ -210,6 +220,9 @@ MigrationForecast *stats_forecast(MigrationState *s)
         .auto_converge = options_cap(o, MIGRATION_CAPABILITY_AUTO_CONVERGE),
         .dirty_limit = options_cap(o, MIGRATION_CAPABILITY_DIRTY_LIMIT),
         .postcopy = options_cap(o, MIGRATION_CAPABILITY_POSTCOPY_RAM),
+        .multifd = options_cap(o, MIGRATION_CAPABILITY_MULTIFD),
+        .busy_percent = stat_get(&c->busy_percent),
+        .host_cpus = g_get_num_processors(),
         .vcpus = s->host->ops->vcpus ? s->host->ops->vcpus(s->host) : 0,
     };
 

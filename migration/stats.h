@@ -49,7 +49,8 @@ typedef struct MigrationCounters {
     uint64_t channel_bytes; /* everything put into the main channel */
     uint64_t mbps_milli;    /* 10^3 bit/s, so that it stays an integer */
     uint64_t pages_per_second;
-    uint64_t bandwidth; /* bytes per second used for decisions */
+    uint64_t bandwidth;    /* bytes per second used for decisions */
+    uint64_t busy_percent; /* of the last window: the migration thread computed, did not wait */
 } MigrationCounters;
 
 static inline void stat_add(uint64_t *counter, uint64_t n)
@@ -83,6 +84,7 @@ void migration_note_pass(Migration *m, uint64_t dirty_bytes);
 typedef struct {
     int64_t start_us;
     uint64_t start_bytes, start_pages;
+    int64_t start_cpu_us; /* of the migration thread */
 } RateWindow;
 
 #define RATE_WINDOW_US 100000

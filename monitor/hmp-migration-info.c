@@ -171,6 +171,9 @@ static void print_forecast(GString *out, const MigrationForecast *f)
             g_string_append_printf(out, "dirty-limit (vcpu-dirty-limit %" PRIu64 " MB/s)",
                                    a->value);
             break;
+        case MIGRATION_REMEDY_MULTIFD:
+            g_string_append_printf(out, "multifd with %" PRIu64 " channels", a->value);
+            break;
         case MIGRATION_REMEDY_POSTCOPY:
             g_string_append_printf(out, "postcopy (all there in %.1f s)", (double)a->value / 1e3);
             break;

@@ -9,6 +9,8 @@ static const ForecastInput base = {
     .max_bandwidth = 100000000,
     .downtime_limit_ms = 300,
     .vcpus = 2,
+    .busy_percent = 90,
+    .host_cpus = 64,
 };
 
 static MigrationVerdict verdict(const ForecastInput *in)
@@ -95,6 +97,10 @@ static void test_remedies(void)
             case MIGRATION_REMEDY_DIRTY_LIMIT:
                 better.dirty = (double)(a->value * in.vcpus * MiB);
                 break;
+            case MIGRATION_REMEDY_MULTIFD:
+                better.max_bandwidth = 0;
+                better.bandwidth *= (double)a->value;
+                break;
             default:
                 better.dirty /= (double)a->value;
                 better.hot /= (double)a->value;
@@ -102,7 +108,30 @@ static void test_remedies(void)
             }
             g_assert_cmpint(verdict(&better), !=, MIGRATION_VERDICT_WILL_NOT_CONVERGE);
         }
-        g_assert_cmphex(seen, ==, 0x3f);
+        g_assert_cmphex(seen, ==, 0x7f);
+    }
+}
+
+/* More threads are no help to a line, nor on a host that has none to spare. */
+static void test_multifd_is_no_remedy(void)
+{
+    ForecastInput line = base, host = base, on = base;
+    const ForecastInput *all[] = {&line, &host, &on};
+
+    line.busy_percent = 30;
+    host.host_cpus = 2;
+    on.multifd = true;
+    for (unsigned i = 0; i < ARRAY_SIZE(all); i++) {
+        ForecastInput in = *all[i];
+        g_autoptr(MigrationForecast) f = NULL;
+
+        in.dirty = 300e6;
+        f = migration_forecast(&in);
+        for (guint k = 0; k < f->remedies->len; k++) {
+            const MigrationAdvice *a = g_ptr_array_index(f->remedies, k);
+
+            g_assert_cmpint(a->remedy, !=, MIGRATION_REMEDY_MULTIFD);
+        }
     }
 }
 
@@ -112,5 +141,6 @@ int main(int argc, char **argv)
     g_test_add_func("/forecast/verdicts", test_verdicts);
     g_test_add_func("/forecast/times", test_times);
     g_test_add_func("/forecast/remedies", test_remedies);
+    g_test_add_func("/forecast/multifd", test_multifd_is_no_remedy);
     return g_test_run();
 }
