@@ -4,12 +4,14 @@
  * the flat view changes. ROM is mapped for reading. Registers and flash are not memory to a device.
  */
 #include "hw/vfio/device.h"
+#include "memory/dirty-log.h"
+#include "util/log.h"
 
 struct VFIOContainer {
     MemoryListener listener;
     VFIODevice *d;
     GError *error; /* the first failure while the listener is registered */
-    bool starting;
+    bool starting, tracking;
     GArray *ranges; /* Range */
 };
 
@@ -94,6 +96,24 @@ static void region_add(MemoryListener *l, MemoryRegion *mr, hwaddr addr, uint64_
     }
 }
 
+static void unmap_range(VFIOContainer *c, const Range *r)
+{
+    g_autofree uint64_t *bitmap =
+        c->tracking && r->writable ? g_new0(uint64_t, DIV_ROUND_UP(r->size >> TARGET_PAGE_BITS, 64))
+                                   : NULL;
+    GError *err = NULL;
+
+    if (!c->d->ops->dma_unmap(c->d, r->iova, r->size, bitmap, &err)) {
+        g_prefix_error(&err, "cannot unmap guest memory at 0x%" PRIx64 ": ", r->iova);
+        failed(c, err);
+        if (bitmap) {
+            dirty_log_mark(r->block, r->offset, r->size);
+        }
+    } else if (bitmap) {
+        vfio_dirty_mark(r->block, r->offset, r->size, bitmap);
+    }
+}
+
 static void region_del(MemoryListener *l, MemoryRegion *mr, hwaddr addr, uint64_t len,
                        hwaddr offset)
 {
@@ -104,17 +124,18 @@ static void region_del(MemoryListener *l, MemoryRegion *mr, hwaddr addr, uint64_
     }
     for (guint i = c->ranges->len; i-- > 0;) {
         Range r = g_array_index(c->ranges, Range, i);
-        GError *err = NULL;
 
         if (r.iova < addr || r.iova - addr >= len) {
             continue;
         }
         g_array_remove_index_fast(c->ranges, i);
-        if (!c->d->ops->dma_unmap(c->d, r.iova, r.size, &err)) {
-            g_prefix_error(&err, "cannot unmap guest memory at 0x%" PRIx64 ": ", r.iova);
-            failed(c, err);
-        }
+        unmap_range(c, &r);
     }
+}
+
+void vfio_container_track(VFIOContainer *c, bool on)
+{
+    c->tracking = on;
 }
 
 void vfio_container_foreach(VFIOContainer *c, VFIORangeFn *fn, void *opaque)

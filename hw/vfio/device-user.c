@@ -137,8 +137,13 @@ static bool user_dma_map(VFIODevice *d, uint64_t iova, uint64_t size, RAMBlock *
                              shared ? block->fd_offset + offset : 0, flags, errp);
 }
 
-static bool user_dma_unmap(VFIODevice *d, uint64_t iova, uint64_t size, GError **errp)
+/* What was written until then is not asked: it may be all. */
+static bool user_dma_unmap(VFIODevice *d, uint64_t iova, uint64_t size, uint64_t *bitmap,
+                           GError **errp)
 {
+    if (bitmap) {
+        memset(bitmap, 0xFF, PAGE_BITMAP(size));
+    }
     return vfio_user_dma_unmap(user(d)->client, iova, size, errp);
 }
 

@@ -4,6 +4,7 @@
  * know whether it talks to a kernel or to a server process (spec 60 section 13, spec 65 section 8).
  *
  *   device-user.c   the vfio-user back end
+ *   device-kernel.c the kernel's, see kernel.h
  *   container.c     guest memory, mapped for DMA as the address space changes
  *   pci.c           the PCI function: configuration space, BARs, reset
  *   pci-irq.c       its interrupts
@@ -50,7 +51,8 @@ typedef struct {
     /* Guest memory [iova, iova + size) is at @offset of @block; page aligned. */
     bool (*dma_map)(VFIODevice *d, uint64_t iova, uint64_t size, RAMBlock *block, ram_addr_t offset,
                     bool writable, GError **errp);
-    bool (*dma_unmap)(VFIODevice *d, uint64_t iova, uint64_t size, GError **errp);
+    /* @bitmap: NULL, or zero; becomes the pages that were written and not reported yet. */
+    bool (*dma_unmap)(VFIODevice *d, uint64_t iova, uint64_t size, uint64_t *bitmap, GError **errp);
 
     /* ---- migration; any thread ---- */
     /* VFIO_MIGRATION_*; 0: the device has no migration. */
@@ -98,6 +100,9 @@ static inline bool vfio_device_failed(const VFIODevice *d)
 VFIOContainer *vfio_container_new(VFIODevice *d, GError **errp);
 /* Before the device; what is mapped goes with it. */
 void vfio_container_free(VFIOContainer *c);
+/* Its writes are being logged: of memory that is unmapped meanwhile, what was written is marked.
+ * Big lock. */
+void vfio_container_track(VFIOContainer *c, bool on);
 /* For each mapped range that the device may write. Any thread while the map does not change. */
 typedef void VFIORangeFn(uint64_t iova, uint64_t size, RAMBlock *block, ram_addr_t offset,
                          void *opaque);
@@ -107,5 +112,7 @@ void vfio_container_foreach(VFIOContainer *c, VFIORangeFn *fn, void *opaque);
 typedef struct VFIODirty VFIODirty;
 VFIODirty *vfio_dirty_new(VFIODevice *d, VFIOContainer *c);
 void vfio_dirty_free(VFIODirty *v);
+/* Mark the pages of [offset, offset + size) that have a bit in @bitmap. */
+void vfio_dirty_mark(RAMBlock *block, ram_addr_t offset, uint64_t size, uint64_t *bitmap);
 
 #endif

@@ -26,6 +26,7 @@ static bool dirty_start(DirtySource *s, GError **errp)
         return false;
     }
     v->logging = true;
+    vfio_container_track(v->container, true);
     return true;
 }
 
@@ -37,10 +38,17 @@ static void dirty_stop(DirtySource *s)
         v->d->ops->log_stop(v->d);
     }
     v->logging = false;
+    vfio_container_track(v->container, false);
 }
 
-static void mark_bits(RAMBlock *block, ram_addr_t offset, const uint64_t *bitmap, uint64_t words)
+void vfio_dirty_mark(RAMBlock *block, ram_addr_t offset, uint64_t size, uint64_t *bitmap)
 {
+    uint64_t pages = size >> TARGET_PAGE_BITS, words = DIV_ROUND_UP(pages, 64);
+
+    /* Bits behind the end of the range mean nothing. */
+    if (pages % 64) {
+        bitmap[words - 1] &= GUINT64_TO_LE((UINT64_C(1) << pages % 64) - 1);
+    }
     for (uint64_t w = 0; w < words; w++) {
         for (uint64_t bits = GUINT64_FROM_LE(bitmap[w]); bits; bits &= bits - 1) {
             dirty_log_mark(block, offset + ((w * 64 + __builtin_ctzll(bits)) << TARGET_PAGE_BITS),
@@ -53,8 +61,7 @@ static void collect_range(uint64_t iova, uint64_t size, RAMBlock *block, ram_add
                           void *opaque)
 {
     VFIODirty *v = opaque;
-    uint64_t pages = size >> TARGET_PAGE_BITS, words = DIV_ROUND_UP(pages, 64);
-    g_autofree uint64_t *bitmap = g_new0(uint64_t, words);
+    g_autofree uint64_t *bitmap = g_new0(uint64_t, DIV_ROUND_UP(size >> TARGET_PAGE_BITS, 64));
     g_autoptr(GError) err = NULL;
 
     if (!v->logging || vfio_device_failed(v->d)) {
@@ -67,11 +74,7 @@ static void collect_range(uint64_t iova, uint64_t size, RAMBlock *block, ram_add
         dirty_log_mark(block, offset, size);
         return;
     }
-    /* Bits behind the end of the range mean nothing. */
-    if (pages % 64) {
-        bitmap[words - 1] &= GUINT64_TO_LE((UINT64_C(1) << pages % 64) - 1);
-    }
-    mark_bits(block, offset, bitmap, words);
+    vfio_dirty_mark(block, offset, size, bitmap);
 }
 
 static void dirty_collect(DirtySource *s)

@@ -162,7 +162,7 @@ static const char *obstacle(VFIOPCI *s)
     }
     return s->dev->ops->migration_flags(s->dev) & VFIO_MIGRATION_STOP_COPY
                ? NULL
-               : "the server offers no migration";
+               : "it offers no migration";
 }
 
 bool vfio_pci_migration_init(VFIOPCI *s, GError **errp)

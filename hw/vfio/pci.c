@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vfio-user-pci: a PCI function whose registers, DMA and interrupts are another process' work.
+ * A PCI function whose registers, DMA and interrupts are the work of the kernel or of another
+ * process; pci-kernel.c and pci-user.c are the types that users name.
  *
  * Configuration space: BARs, command, interrupt registers and the MSI-X capability are emulated
  * here; every other byte is the device's own, read afresh. What the guest writes goes to both.
  */
-#include <json-glib/json-glib.h>
 #include "hw/vfio/pci.h"
 #include "util/log.h"
 
@@ -17,12 +17,10 @@
 #define HEADER_SIZE      0x40
 #define MAX_CAPS         48
 
-typedef PCIDeviceClass VFIOPCIClass;
-GType vfio_user_pci_get_type(void);
-G_DEFINE_TYPE(VFIOPCI, vfio_user_pci, TYPE_PCI_DEVICE)
-DEVICE_TYPE_REGISTER("vfio-user-pci", vfio_user_pci_get_type)
+G_DEFINE_ABSTRACT_TYPE(VFIOPCI, vfio_pci_base, TYPE_PCI_DEVICE)
+DEVICE_TYPE_REGISTER("vfio-pci-base", vfio_pci_base_get_type)
 
-#define VFIO_PCI(obj) (G_TYPE_CHECK_INSTANCE_CAST((obj), vfio_user_pci_get_type(), VFIOPCI))
+#define VFIO_PCI_GET_CLASS(obj) (G_TYPE_INSTANCE_GET_CLASS((obj), TYPE_VFIO_PCI_BASE, VFIOPCIClass))
 
 /* ---- BARs ---- */
 
@@ -250,35 +248,9 @@ static void vfio_pci_reset(PCIDevice *dev)
     vfio_pci_irq_reset(s);
 }
 
-/* PATH, unix:PATH, or what QEMU writes: {"type":"unix","path":PATH}. */
-static char *socket_path(VFIOPCI *s, GError **errp)
-{
-    g_autoptr(JsonNode) node = NULL;
-    JsonObject *obj;
-
-    if (!s->socket || !s->socket[0]) {
-        error_setg(errp, "vfio-user-pci: socket= is missing: the path of the server's socket");
-        return NULL;
-    }
-    if (s->socket[0] != '{') {
-        return g_strdup(g_str_has_prefix(s->socket, "unix:") ? s->socket + 5 : s->socket);
-    }
-    node = json_from_string(s->socket, errp);
-    obj = node && JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
-    if (!obj) {
-        return NULL;
-    }
-    if (g_strcmp0(json_object_get_string_member_with_default(obj, "type", ""), "unix") != 0 ||
-        !json_object_get_string_member_with_default(obj, "path", NULL)) {
-        error_setg(errp, "vfio-user-pci: socket= takes type unix with a path");
-        return NULL;
-    }
-    return g_strdup(json_object_get_string_member(obj, "path"));
-}
-
 VFIOPCI *vfio_pci_from(gpointer device)
 {
-    return G_TYPE_CHECK_INSTANCE_TYPE(device, vfio_user_pci_get_type()) ? VFIO_PCI(device) : NULL;
+    return G_TYPE_CHECK_INSTANCE_TYPE(device, TYPE_VFIO_PCI_BASE) ? VFIO_PCI(device) : NULL;
 }
 
 static void release(VFIOPCI *s)
@@ -295,15 +267,11 @@ static gboolean vfio_pci_realize(PCIDevice *dev, GError **errp)
     VFIOPCI *s = VFIO_PCI(dev);
     const char *id = device_id(HW_DEVICE(dev));
     g_autofree char *where = pci_path(dev);
-    g_autofree char *name = g_strdup_printf("vfio-user-pci %s", id ? id : where);
-    g_autofree char *path = socket_path(s, errp);
+    g_autofree char *name =
+        g_strdup_printf("%s %s", object_type_name(G_OBJECT(dev)), id ? id : where);
 
-    if (!path) {
-        return FALSE;
-    }
     s->intx.fd = -1;
-    s->dev =
-        vfio_user_device_new(name, path, s->msg_timeout, device_machine(HW_DEVICE(s))->as, errp);
+    s->dev = VFIO_PCI_GET_CLASS(s)->open(s, name, errp);
     if (!s->dev) {
         g_prefix_error(errp, "%s: ", name);
         return FALSE;
@@ -342,27 +310,23 @@ static void vfio_pci_unrealize(PCIDevice *dev)
 }
 
 static const DeviceProperty vfio_pci_props[] = {
-    DEVICE_PROP_STRING("socket", VFIOPCI, socket, "unix socket of the vfio-user server"),
     DEVICE_PROP_BOOL("enable-migration", VFIOPCI, enable_migration, true,
                      "the device's state may travel"),
     DEVICE_PROP_BOOL("migration-events", VFIOPCI, migration_events, false,
                      "tell each change of its state by VFIO_MIGRATION"),
-    DEVICE_PROP_UINT32("x-msg-timeout", VFIOPCI, msg_timeout, 5000,
-                       "how long an answer may take, milliseconds"),
     {},
 };
 
-static void vfio_user_pci_init(VFIOPCI *s)
+static void vfio_pci_base_init(VFIOPCI *s)
 {
 }
 
-static void vfio_user_pci_class_init(VFIOPCIClass *pc)
+static void vfio_pci_base_class_init(VFIOPCIClass *klass)
 {
-    DeviceStateClass *dc = HW_DEVICE_CLASS(pc);
+    PCIDeviceClass *pc = &klass->parent_class;
+    DeviceStateClass *dc = &pc->parent_class;
 
     device_class_set_props(dc, vfio_pci_props);
-    dc->desc = "PCI device of a vfio-user server";
-    dc->user_creatable = true;
     dc->vm_state = vfio_pci_vm_state;
     dc->vm_state_prepare = vfio_pci_vm_prepare;
     pc->kind = PCI_CONVENTIONAL;

@@ -35,11 +35,19 @@ struct VFIOPCI {
     VFIOVector *vectors; /* MSI-X, pci_msix_vectors() of them; while enabled */
     unsigned n_vectors;
     /* properties */
-    char *socket;
-    uint32_t msg_timeout;
     bool enable_migration;
     bool migration_events;
 };
+
+typedef struct {
+    PCIDeviceClass parent_class;
+    /* The properties are set: reach the device, which messages call @name. */
+    VFIODevice *(*open)(VFIOPCI *s, const char *name, GError **errp);
+} VFIOPCIClass;
+
+#define TYPE_VFIO_PCI_BASE (vfio_pci_base_get_type())
+GType vfio_pci_base_get_type(void);
+#define VFIO_PCI(obj) (G_TYPE_CHECK_INSTANCE_CAST((obj), TYPE_VFIO_PCI_BASE, VFIOPCI))
 
 /* The device signals its pin and its vectors through eventfds from now on. */
 bool vfio_pci_irq_init(VFIOPCI *s, GError **errp);

@@ -486,7 +486,7 @@ def test_what_cannot_migrate(make_vm, tmp_path):
     for args, words in [
             ((f"vfio-user-pci,id=x,socket={devices[0].path},enable-migration=off",),
              "vfio-user-pci x: migration is switched off"),
-            ((f"vfio-user-pci,id=x,socket={devices[2].path}",), "vfio-user-pci x: the server offers no migration"),
+            ((f"vfio-user-pci,id=x,socket={devices[2].path}",), "vfio-user-pci x: it offers no migration"),
             ((f"vfio-user-pci,id=x,socket={devices[0].path}", f"vfio-user-pci,id=y,socket={devices[1].path}"),
              "vfio-user-pci x: it has no P2P states")]:
         vm = make_vm("godwit", "-S", *[w for a in args for w in ("-device", a)], serial=False)

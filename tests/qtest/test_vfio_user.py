@@ -156,7 +156,7 @@ def test_hot_plug(server, boot, make_vm):
     device = server()
     v = GuestVM(make_vm, "godwit", "-device", "pcie-root-port,id=rp0,addr=7,chassis=1")
     v.vm.cmd("device_add", driver="vfio-user-pci", bus="rp0", id="vu", socket={"type": "unix", "path": device.path})
-    with pytest.raises(QMPError, match="vfio-user-pci vu: the server offers no migration"):
+    with pytest.raises(QMPError, match="vfio-user-pci vu: it offers no migration"):
         v.vm.cmd("migrate", uri="exec:cat >/dev/null")
     v.vm.cmd("device_del", id="vu")
     v.vm.qmp.wait_event("DEVICE_DELETED", lambda d: d.get("device") == "vu")
