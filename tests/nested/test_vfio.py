@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""vfio-pci on the real kernel interface: the device of tests/nested/vfio-module works, moves, and refuses to."""
+from __future__ import annotations
+
+import pathlib
+import re
+import struct
+import time
+
+import pytest
+
+from qtestclient import RAM, GuestVM
+from vmtest import QMPError, listen_address, pattern_args
+
+SLOW = 300  # seconds: an emulator inside an emulator
+BAR, MEMORY, TABLE = 0x40100000, 0x40200000, 0x40300000
+RING, PAGES = RAM + (24 << 20), 64
+PLIC_PENDING = 0xC001004
+STOP, RUNNING, STOP_COPY, RESUMING = 1, 2, 3, 4
+STOP_COPY_FLAG, P2P_FLAG, PRE_COPY_FLAG = 1, 2, 4
+KNOBS = ("fail_state", "fail_times", "fail_fatal", "fail_read", "damage", "truncate", "drop", "fail_log", "fail_reset")
+
+
+def until(condition) -> None:
+    deadline = time.monotonic() + SLOW
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.05)
+
+
+class Device:
+    """One device of the module, from the host's side."""
+
+    def __init__(self, number: int, offers: str, **knobs: int) -> None:
+        self.dir = pathlib.Path(f"/sys/devices/platform/godwit-vfio.{number}")
+        self.set("offers", offers)
+        self.set("states", 0)
+        self.set("bulk", number + 1)
+        for name in KNOBS:
+            self.set(name, knobs.get(name, 0))
+
+    def set(self, name: str, value: int | str) -> None:
+        (self.dir / name).write_text(str(value))
+
+    def get(self, name: str) -> str:
+        return (self.dir / name).read_text().strip()
+
+    def states(self) -> list[int]:
+        """Those it was in, the newest last."""
+        return [int(c) for c in self.get("states")]
+
+
+class Side:
+    """One emulator with its device."""
+
+    def __init__(self, make_vm, device: Device, *args: str) -> None:
+        self.device = device
+        self.all = GuestVM(make_vm, "godwit", "-device", f"vfio-pci,sysfsdev={device.dir},id=v0,addr=2",
+                           "-m", "32M", *pattern_args(mode="hot", ws="4M", hot="256K", rate=1000000), *args)
+        self.vm, self.guest = self.all.vm, self.all.guest
+
+    def enable(self) -> None:
+        fn = self.guest.function(2)
+        for reg, value in ((0x10, BAR), (0x18, MEMORY), (0x1C, 0), (0x20, TABLE)):
+            fn.write(reg, value)
+        fn.write(4, 6, 2)
+
+    def start(self) -> None:
+        """The guest runs, the device writes its ring."""
+        g = self.guest
+        self.enable()
+        g.write(BAR, 0x5CA7C4)
+        g.write(MEMORY + 8, 0xB0A710AD)
+        g.write(TABLE, RAM + 0x1000000)
+        g.write(TABLE + 8, 0x70)
+        g.write(TABLE + 12, 0)
+        g.function(2).write(0x42, 0x8000, 2)
+        self.vm.cmd("cont")
+        self.write_ring()
+
+    def write_ring(self) -> None:
+        self.guest.write(BAR + 0x40, RING, 8)
+        self.guest.write(BAR + 0x48, PAGES)
+        until(lambda: self.written() > PAGES)
+
+    def written(self) -> int:
+        return self.guest.read(BAR + 0x50, 8)
+
+    def goes_on(self) -> None:
+        before = self.written()
+        until(lambda: self.written() > before + PAGES)
+
+    def check_ring(self) -> None:
+        """Every page holds the newest record that belongs there, none is from the future. The device stands still."""
+        count = self.written()
+        for page in range(PAGES):
+            newest = count - 1 - (count - 1 - page) % PAGES
+            found, inverse = struct.unpack("<QQ", self.guest.get(RING + page * 4096, 16))
+            assert found == newest, f"page {page} holds record {found}, the device wrote {newest} (of {count})"
+            assert inverse == ~found & (1 << 64) - 1
+
+    def check_unharmed(self) -> None:
+        """A failed migration left everything working; then the ring is whole, too."""
+        self.vm.wait_status("running", timeout=SLOW)
+        assert self.device.states()[-1] == RUNNING and self.device.get("logging") == "0 0"
+        self.goes_on()
+        self.vm.cmd("stop")
+        self.check_ring()
+        self.vm.cmd("cont")
+
+
+@pytest.fixture
+def make_side(make_vm):
+    sides: list[Side] = []
+
+    def make(number: int, *args: str, offers: str = "3 1", **knobs: int) -> Side:
+        sides.append(Side(make_vm, Device(number, offers, **knobs), *args))
+        return sides[-1]
+
+    yield make
+    for side in sides:
+        side.all.close()
+
+
+INCOMING = ("-incoming", "tcp:127.0.0.1:0")
+
+
+def move(a: Side, b: Side) -> dict:
+    """How long the guest stands still is not what is tested: all memory may be left to send."""
+    a.vm.cmd("migrate-set-parameters", max_bandwidth=10 ** 10, downtime_limit=60000)
+    a.vm.cmd("migrate", uri=listen_address(b.vm))
+    info = a.vm.wait_migration("completed", timeout=SLOW)
+    b.vm.wait_status("paused", timeout=SLOW)
+    return info
+
+
+def test_device(make_side):
+    """Registers, memory, DMA, pin and vectors."""
+    a = make_side(0)
+    g, fn = a.guest, a.guest.function(2)
+    assert fn.read(0) == 0x4D56CAFE and fn.read(0x54) == struct.unpack("<I", b"VFIO")[0]
+    fn.write(0x18, 0xFFFFFFFF)
+    assert fn.read(0x18) == 0xFFFF000C
+    assert g.read(BAR) == 0xFFFFFFFF  # not decoded yet
+    a.enable()
+    for size in (1, 2, 4, 8):
+        g.write(BAR, 0x1122334455667788 & (1 << 8 * size) - 1, size)
+        assert g.read(BAR, size) == 0x1122334455667788 & (1 << 8 * size) - 1
+    g.write(MEMORY, 0x01020304)
+    g.write(MEMORY + 0xFFFC, 0x05060708)
+    assert g.read(MEMORY) == 0x01020304 and g.read(MEMORY + 0xFFFC) == 0x05060708
+
+    a.vm.cmd("cont")  # a device of a stopped machine does nothing
+    a.vm.wait_status("running", timeout=SLOW)
+    g.put(RAM + 0x1005000, bytes(range(256)) * 8)
+    for source, dest, good in [(RAM + 0x1005000, RAM + 0x1009000, True), (RAM + 0x1005000, 0x10000000, False),
+                               (RAM + (32 << 20) - 8, RAM + 0x1009000, False)]:
+        for reg, value in ((8, source), (0x10, dest)):
+            g.write(BAR + reg, value, 8)
+        g.write(BAR + 0x18, 2048)
+        g.write(BAR + 0x1C, 1)
+        assert (g.read(BAR + 0x20) == 0) == good
+    assert g.get(RAM + 0x1009000, 2048) == bytes(range(256)) * 8
+
+    pending = 1 << 32 + (2 + 0) % 4  # interrupts 32 to 35 are the four pins
+    g.write(BAR + 0x1C, 2)
+    until(lambda: fn.read(6, 2) & 8)
+    assert g.read(PLIC_PENDING, 4) == pending >> 32
+    g.write(BAR + 0x1C, 3)
+    until(lambda: not fn.read(6, 2) & 8)
+
+    for v in range(4):
+        g.write(TABLE + 16 * v, RAM + 0x1000000 + 4 * v)
+        g.write(TABLE + 16 * v + 8, 0x70 + v)
+        g.write(TABLE + 16 * v + 12, v == 3)
+    fn.write(0x42, 0x8000, 2)
+    for v in range(4):
+        g.write(BAR + 4, v)
+    until(lambda: [g.read(RAM + 0x1000000 + 4 * v) for v in range(3)] == [0x70, 0x71, 0x72])
+    until(lambda: g.read(TABLE + 0x800) == 8)  # masked: pending
+    g.write(TABLE + 16 * 3 + 12, 0)
+    until(lambda: g.read(RAM + 0x100000C) == 0x73)
+
+    a.vm.cmd("system_reset")
+    until(lambda: fn.read(4, 2) == 0)
+    a.enable()
+    assert g.read(BAR) == 0 and a.device.states()[-1] == RUNNING
+
+
+@pytest.mark.parametrize("offers", ["1 1", "3 1", "3 0", "7 1"],
+                         ids=["stop-copy", "p2p", "logged by type1", "pre-copy"])
+def test_busy_device_moves(make_side, offers):
+    a, b = make_side(0, offers=offers), make_side(1, *INCOMING, offers=offers)
+    a.start()
+    move(a, b)
+    b.check_ring()
+    flags = int(offers.split()[0])
+    states = a.device.states()
+    assert states[-1] == STOP and STOP_COPY in states
+    if flags & PRE_COPY_FLAG:
+        assert 6 in states and states.index(6) < states.index(STOP_COPY)
+    assert a.device.get("logging") == "0 0"
+    assert RESUMING in b.device.states() and b.device.states()[-1] == STOP
+    assert a.device.get("bulk") == b.device.get("bulk") != ""
+    assert b.guest.read(BAR) == 0x5CA7C4 and b.guest.read(MEMORY + 8) == 0xB0A710AD
+    b.vm.cmd("cont")
+    b.vm.wait_status("running", timeout=SLOW)
+    assert b.device.states()[-1] == RUNNING
+    b.goes_on()
+    b.guest.write(BAR + 4, 0)
+    until(lambda: b.guest.read(RAM + 0x1000000) == 0x70)  # its vectors signal
+    b.vm.cmd("stop")
+    b.check_ring()
+
+
+def test_ring_check_notices_a_lost_page(make_side):
+    """The oracle itself: a device that hides one page in seven from its log."""
+    a, b = make_side(0, drop=7), make_side(1, *INCOMING)
+    a.start()
+    a.vm.cmd("migrate-set-parameters", max_bandwidth=1 << 22, downtime_limit=0)
+    a.vm.cmd("migrate", uri=listen_address(b.vm))
+    until(lambda: a.vm.cmd("query-migrate").get("ram", {}).get("dirty-sync-count", 0) > 1)
+    a.goes_on()  # every page again, after all were sent
+    a.vm.cmd("migrate-set-parameters", max_bandwidth=10 ** 10, downtime_limit=60000)
+    a.vm.wait_migration("completed", timeout=SLOW)
+    b.vm.wait_status("paused", timeout=SLOW)
+    with pytest.raises(AssertionError, match="holds record"):
+        b.check_ring()
+
+
+FAILURES = [  # (who, knobs, words of the error)
+    ("source", {"fail_state": STOP_COPY, "fail_times": 1}, "to stop-copy"),
+    ("source", {"fail_state": STOP_COPY, "fail_times": 1, "fail_fatal": 1}, "to stop-copy"),
+    ("source", {"fail_read": 3}, "reading its state"),
+    ("source", {"fail_log": 1}, "log its writes"),
+    ("source", {"damage": 2}, ""),
+    ("source", {"truncate": 1}, ""),
+    ("destination", {"fail_state": RESUMING, "fail_times": 1}, ""),
+]
+
+
+def test_failures(make_side):
+    """One source lives through all of them; then it moves."""
+    a = make_side(0)
+    a.start()
+    a.vm.caps(return_path=True)
+    a.vm.cmd("migrate-set-parameters", max_bandwidth=10 ** 10, downtime_limit=60000)
+    for who, knobs, words in FAILURES:
+        b = make_side(1, *INCOMING, **(knobs if who == "destination" else {}))
+        b.vm.caps(return_path=True)
+        for name in KNOBS:
+            a.device.set(name, knobs.get(name, 0) if who == "source" else 0)
+        start = len(a.vm.log())
+        a.vm.cmd("migrate", uri=listen_address(b.vm))
+        info = a.vm.wait_migration("failed", timeout=SLOW)
+        assert words in info.get("error-desc", "") + a.vm.log()[start:], (who, knobs)
+        b.vm.wait_exit(SLOW)
+        if "fail_fatal" in knobs:  # only a reset gets it out of that
+            a.vm.wait_status("running", timeout=SLOW)
+            assert 0 in a.device.states() and a.written() == 0
+            a.write_ring()
+        a.check_unharmed()
+    for name in KNOBS:
+        a.device.set(name, 0)
+    b = make_side(1, *INCOMING)
+    move(a, b)
+    b.check_ring()
+
+
+def test_what_is_refused(make_side, make_vm):
+    """A device that cannot migrate, and one that another process has."""
+    a = make_side(0, offers="0 0")
+    with pytest.raises(QMPError, match="vfio-pci v0: it offers no migration"):
+        a.vm.cmd("migrate", uri="exec:cat >/dev/null")
+    vm = make_vm("godwit", "-S", "-bios", "none", "-device", f"vfio-pci,sysfsdev={a.device.dir}", qmp=False, serial=False)
+    assert vm.wait_exit(SLOW) == 1
+    assert re.search(r"cannot open /dev/vfio/\d+ \(another process uses the group\): Device or resource busy", vm.log())
