@@ -144,8 +144,8 @@ static void test_faults(const Faults *f, Kind kind)
 
         for (unsigned n = 0; n < samples; n++) {
             /* Half of them at the start, where introduction and first sync are. The former
-             * always fits into the buffers of a socket. */
-            uint64_t first = kind == STALL ? MULTIFD_INIT_SIZE : 0;
+             * always fits into the buffers of a socket, also with what TLS puts around it. */
+            uint64_t first = kind != STALL ? 0 : MULTIFD_INIT_SIZE * (f->setup.tls ? 2 : 1);
             uint64_t limit = n % 2 ? length : MIN(length, 64 + 2 * 1344);
 
             one_fault(&f->setup, bad, kind, first + (uint32_t)g_test_rand_int() % (limit - first));
