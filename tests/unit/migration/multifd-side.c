@@ -201,6 +201,36 @@ void multifd_side_assert_moved(FakeVM *src, FakeVM *dst)
     g_assert_true(fake_vm_same_state(src, dst));
 }
 
+unsigned multifd_side_notes(FakeVM *src, const char *text)
+{
+    g_autoptr(GPtrArray) records = qapi_list_new_MigrationRecord();
+    unsigned n = 0;
+
+    recorder_read(src->m->source_record, records);
+    for (unsigned i = 0; i < records->len; i++) {
+        const MigrationRecord *record = g_ptr_array_index(records, i);
+
+        n += record->text && strstr(record->text, text);
+    }
+    return n;
+}
+
+uint64_t multifd_side_length(const MultifdSetup *setup, unsigned bad)
+{
+    FakeVM *src = multifd_side_source(), *dst = fake_vm_new(true);
+    FaultPlan none = FAULT_PLAN_NONE;
+    g_autoptr(QIOChannel) ioc = multifd_side_begin(src, dst, setup, bad, &none);
+    uint64_t length;
+
+    fake_vm_wait_end(src, dst);
+    multifd_side_assert_moved(src, dst);
+    g_assert_cmpuint(multifd_side_notes(src, "lost"), ==, 0);
+    length = fault_channel_write_position(ioc);
+    fake_vm_free(src);
+    fake_vm_free(dst);
+    return length;
+}
+
 void multifd_side_assert_migrates(FakeVM *src, const MultifdSetup *setup)
 {
     FakeVM *dst = fake_vm_new(true);

@@ -29,6 +29,10 @@ QIOChannel *multifd_side_begin_unlike(FakeVM *src, FakeVM *dst, const MultifdSet
                                       const FaultPlan *plan);
 /* The migration was completed, the destination has all. */
 void multifd_side_assert_moved(FakeVM *src, FakeVM *dst);
+/* How often notes of @src's flight recorder have @text. */
+unsigned multifd_side_notes(FakeVM *src, const char *text);
+/* What channel @bad carries, in bytes, when nothing happens. */
+uint64_t multifd_side_length(const MultifdSetup *setup, unsigned bad);
 /* @src can migrate now, to a fresh destination. */
 void multifd_side_assert_migrates(FakeVM *src, const MultifdSetup *setup);
 

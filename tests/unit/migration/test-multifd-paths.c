@@ -30,38 +30,6 @@ static FaultPlan plan_of(Kind kind, uint64_t at)
     return plan;
 }
 
-/* How often the recorder's notes have @text. */
-static unsigned notes(Recorder *r, const char *text)
-{
-    g_autoptr(GPtrArray) records = qapi_list_new_MigrationRecord();
-    unsigned n = 0;
-
-    recorder_read(r, records);
-    for (unsigned i = 0; i < records->len; i++) {
-        const MigrationRecord *record = g_ptr_array_index(records, i);
-
-        n += record->text && strstr(record->text, text);
-    }
-    return n;
-}
-
-/* What channel @bad carries when nothing happens. */
-static uint64_t channel_length(const MultifdSetup *setup, unsigned bad)
-{
-    FakeVM *src = multifd_side_source(), *dst = fake_vm_new(true);
-    FaultPlan none = FAULT_PLAN_NONE;
-    g_autoptr(QIOChannel) ioc = multifd_side_begin(src, dst, setup, bad, &none);
-    uint64_t length;
-
-    fake_vm_wait_end(src, dst);
-    multifd_side_assert_moved(src, dst);
-    g_assert_cmpuint(notes(src->m->source_record, "lost"), ==, 0);
-    length = fault_channel_write_position(ioc);
-    fake_vm_free(src);
-    fake_vm_free(dst);
-    return length;
-}
-
 static void one_loss(const Row *row, unsigned bad, uint64_t at, bool busy)
 {
     FakeVM *src = multifd_side_source(), *dst = fake_vm_new(true);
@@ -76,7 +44,7 @@ static void one_loss(const Row *row, unsigned bad, uint64_t at, bool busy)
     fake_vm_wait_end(src, dst);
     multifd_side_assert_moved(src, dst);
     if (!busy && at < MULTIFD_INIT_SIZE + MULTIFD_HEADER_SIZE) {
-        g_assert_cmpuint(notes(src->m->source_record, "lost"), >, 0); /* the first sync is on it */
+        g_assert_cmpuint(multifd_side_notes(src, "lost"), >, 0); /* the first sync is on it */
     }
     fake_vm_free(src);
     fake_vm_free(dst);
@@ -89,7 +57,7 @@ static void test_losses(gconstpointer opaque)
     unsigned samples = g_getenv("GODWIT_TEST_LONG") ? 150 : slow ? 1 : 12;
 
     for (unsigned bad = 1; bad <= 2; bad++) {
-        uint64_t length = channel_length(&row->setup, bad);
+        uint64_t length = multifd_side_length(&row->setup, bad);
 
         for (unsigned n = 0; n < samples; n++) {
             uint64_t limit = (n + bad) % 2 ? length : MIN(length, 64 + 2 * 1344);

@@ -51,21 +51,6 @@ typedef enum {
     CORRUPT,
 } Kind;
 
-static uint64_t channel_length(const MultifdSetup *setup, unsigned bad)
-{
-    FakeVM *src = multifd_side_source(), *dst = fake_vm_new(true);
-    FaultPlan none = FAULT_PLAN_NONE;
-    g_autoptr(QIOChannel) ioc = multifd_side_begin(src, dst, setup, bad, &none);
-    uint64_t length;
-
-    fake_vm_wait_end(src, dst);
-    multifd_side_assert_moved(src, dst);
-    length = fault_channel_write_position(ioc);
-    fake_vm_free(src);
-    fake_vm_free(dst);
-    return length;
-}
-
 /* Until it has ended; a side that waits for bytes that will never come is cancelled as by a user.
  */
 static void run_to_end(FakeVM *src, FakeVM *dst)
@@ -140,7 +125,7 @@ static void test_faults(const Faults *f, Kind kind)
     unsigned samples = g_getenv("GODWIT_TEST_LONG") ? 300 : f->samples;
 
     for (unsigned bad = 1; bad <= f->setup.channels; bad++) {
-        uint64_t length = channel_length(&f->setup, bad);
+        uint64_t length = multifd_side_length(&f->setup, bad);
 
         for (unsigned n = 0; n < samples; n++) {
             /* Half of them at the start, where introduction and first sync are. The former
