@@ -76,14 +76,17 @@ class QMP:
         line, self.buffer = self.buffer.split(b"\n", 1)
         return json.loads(line)
 
-    def cmd(self, name: str, fds: list[int] | None = None, verb: str = "execute", **args: Any) -> Any:
-        """Execute; keyword arguments are the command's, '_' stands for '-'. @verb: "exec-oob" for out of band."""
+    def send(self, name: str, fds: list[int] | None = None, verb: str = "execute", **args: Any) -> None:
+        """Keyword arguments are the command's, '_' stands for '-'. @verb: "exec-oob" for out of band."""
         request = {verb: name, "arguments": {k.replace("_", "-"): v for k, v in args.items()}}
         data = json.dumps(request).encode() + b"\n"
         if fds:
             socket.send_fds(self.sock, [data], fds)
         else:
             self.sock.sendall(data)
+
+    def reply(self) -> Any:
+        """Of the first command sent that has none yet."""
         while True:
             reply = self._read()
             if "event" in reply:
@@ -92,6 +95,11 @@ class QMP:
                 raise QMPError(reply["error"])
             else:
                 return reply["return"]
+
+    def cmd(self, name: str, fds: list[int] | None = None, verb: str = "execute", **args: Any) -> Any:
+        """send() and reply()."""
+        self.send(name, fds, verb, **args)
+        return self.reply()
 
     def wait_event(self, name: str, match: Callable[[dict[str, Any]], bool] = lambda d: True,
                    timeout: float = PATIENCE) -> dict[str, Any]:
@@ -275,9 +283,8 @@ def guest_check(vm: VM, timeout: float = PATIENCE) -> dict[str, int]:
     assert vm.serial
     start = len(vm.serial.text)
     vm.serial.send("r")
-    match = vm.serial.wait(r"godwit-guest: ok pass=(\d+) gap_us=(\d+) pages=(\d+)[^\n]*\n",
-                           timeout, start)
-    return {"pass": int(match[1]), "gap_us": int(match[2]), "pages": int(match[3])}
+    match = vm.serial.wait(r"godwit-guest: ok pass=(\d+) gap_us=(\d+) pages=(\d+) time_us=(\d+)\n", timeout, start)
+    return dict(zip(("pass", "gap_us", "pages", "time_us"), map(int, match.groups())))
 
 
 def guest_full_pass(vm: VM, timeout: float = PATIENCE) -> dict[str, int]:

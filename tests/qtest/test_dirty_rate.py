@@ -20,7 +20,7 @@ def guest(make_vm):
 
 
 def measured(vm) -> dict:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while (info := vm.cmd("query-dirty-rate"))["status"] != "measured":
         assert info["status"] == "measuring" and "dirty-rate" not in info
         assert time.monotonic() < deadline
@@ -39,10 +39,13 @@ def test_nothing_yet(guest):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_modes(guest, mode):
-    guest.cmd("calc-dirty-rate", calc_time=1000, calc_time_unit="millisecond", mode=mode)
+    guest.qmp.send("calc-dirty-rate", calc_time=1000, calc_time_unit="millisecond", mode=mode)
+    guest.qmp.send("calc-dirty-rate", calc_time=1)  # at once: in a second it may be over
+    guest.qmp.reply()
     with pytest.raises(QMPError, match="already being measured"):
-        guest.cmd("calc-dirty-rate", calc_time=1)
-    info = measured(guest)
+        guest.qmp.reply()
+    while (info := measured(guest))["dirty-rate"] < 1:  # the guest had no turn
+        guest.cmd("calc-dirty-rate", calc_time=1000, calc_time_unit="millisecond", mode=mode)
     assert info["mode"] == mode and info["calc-time"] >= 1
     assert guest.cmd("query-dirty-rate", calc_time_unit="millisecond")["calc-time"] >= 1000
     # 40 if the machine is quiet, less if it is not; one second of 48 MiB is the most there can be.
@@ -89,7 +92,7 @@ def test_limit(guest):
     assert [(x["cpu-index"], x["limit-rate"]) for x in limits] == [(0, 4), (1, 4)]
     with pytest.raises(QMPError, match="in use by set-vcpu-dirty-limit"):
         guest.cmd("calc-dirty-rate", calc_time=1, mode="dirty-bitmap")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     rates = []
     while len(rates) < 5:  # whole seconds, in each of which something was written
         assert time.monotonic() < deadline
@@ -111,10 +114,10 @@ def test_limit(guest):
 def test_quit_while_measuring(guest):
     guest.cmd("calc-dirty-rate", calc_time=60, mode="dirty-ring")
     guest.cmd("quit")
-    assert guest.wait_exit(10) == 0
+    assert guest.wait_exit() == 0
 
 
 def test_quit_with_a_limit(guest):
     guest.cmd("set-vcpu-dirty-limit", dirty_rate=1)
     guest.cmd("quit")
-    assert guest.wait_exit(10) == 0
+    assert guest.wait_exit() == 0

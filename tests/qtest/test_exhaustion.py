@@ -27,7 +27,7 @@ def attempt(src: VM, uri: str) -> str:
     except QMPError as error:
         text = error.desc
     else:
-        text = src.wait_migration("failed", timeout=20)["error-desc"]
+        text = src.wait_migration("failed")["error-desc"]
     src.wait_status("running")
     guest_check(src)
     return text

@@ -38,7 +38,7 @@ def notes(vm: VM) -> str:
 
 
 def all_here(vm: VM) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while "blocked-reasons" in vm.cmd("query-migrate"):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -75,7 +75,7 @@ def test_truncated_file_is_refused_at_once(make_vm, saved, tmp_path):
     with path.open("r+b") as file:
         file.truncate(20 << 20)
     vm = restore(make_vm, path)
-    text = vm.wait_migration("failed", timeout=30)["error-desc"]
+    text = vm.wait_migration("failed")["error-desc"]
     assert "riscv_virt_board.ram" in text and "ends" in text
     assert vm.alive()
 
@@ -93,7 +93,7 @@ def test_unreadable_page_stops_the_guest(make_vm, saved, tmp_path):
     assert said in vm.log() and "riscv_virt_board.ram" in vm.log()
     assert vm.qmp.events and any(e["event"] == "STOP" for e in vm.qmp.events)
     vm.cmd("cont")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while vm.log().count(said) < 2:  # tried again, stopped again
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -107,10 +107,13 @@ def test_unreadable_page_stops_the_guest(make_vm, saved, tmp_path):
 def test_cannot_migrate_meanwhile(make_vm, saved, tmp_path):
     vm = restore(make_vm, saved, "-S")
     vm.wait_status("paused")
-    reasons = vm.cmd("query-migrate").get("blocked-reasons", [])
-    if reasons:
-        with pytest.raises(QMPError, match="still being read"):
-            vm.cmd("migrate", uri=f"file:{tmp_path}/x")
+    try:
+        vm.cmd("migrate", uri=f"file:{tmp_path}/x")
+    except QMPError as refusal:
+        assert "still being read" in refusal.desc
+    else:  # it was all there before this process had its turn
+        assert "all memory is here" in notes(vm)
+        vm.wait_migration("completed")
     all_here(vm)
     vm.cmd("cont")
     guest_full_pass(vm)

@@ -14,7 +14,7 @@ from vmtest import QMPError, VM, guest_full_pass, listen_address, pattern_args
 
 GUEST = {"mode": "pattern", "ws": "1M", "rate": "20M", "report": 0}
 STILL = random.Random(3).randbytes(12 << 20)  # memory that the guest never writes: what is lost of it comes again or is missing
-SLOW = 2 << 20  # while something is to happen on the way
+SLOW = 512 << 10  # bytes per second, while something is to happen on the way
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
@@ -51,7 +51,7 @@ class Paths:
 
     def start(self) -> None:
         self.src.cmd("migrate", uri=f"tcp:127.0.0.1:{self.port}")
-        until(lambda: self.relay.seen > 1 << 20, "something passes the relay")
+        until(lambda: self.relay.seen > 256 << 10, "something passes the relay")
 
     def notes(self, vm: VM) -> list[str]:
         return [r["text"] for r in vm.cmd("x-query-migration-record") if "text" in r]

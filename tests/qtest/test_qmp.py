@@ -9,14 +9,14 @@ import socket
 
 import pytest
 
-from vmtest import QMPError
+from vmtest import PATIENCE, QMPError
 
 
 def raw_session(vm) -> socket.socket:
     """A second, not negotiated connection to a QMP socket of its own."""
     sock = socket.socket(socket.AF_UNIX)
     sock.connect(f"{vm.dir}/raw")
-    sock.settimeout(20)
+    sock.settimeout(PATIENCE)
     return sock
 
 
@@ -216,14 +216,14 @@ def test_daemonize(tmp_path):
     pidfile = tmp_path / "pid"
     subprocess.run([BINARIES["godwit"], "-S", "-no-user-config", "-nodefaults", "-nographic", "-machine",
                     "none,accel=kvm:tcg", "-qmp", f"unix:{tmp_path}/qmp,server=on,wait=off", "-pidfile", pidfile,
-                    "-daemonize"], check=True, timeout=30, stderr=subprocess.DEVNULL)
+                    "-daemonize"], check=True, timeout=120, stderr=subprocess.DEVNULL)
     pid = int(pathlib.Path(pidfile).read_text())
     qmp = QMP(f"{tmp_path}/qmp")
     machines = [m["name"] for m in qmp.cmd("query-machines")]
     assert {"virt", "none"} <= set(machines)
     qmp.close()
     os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while pidfile.exists():
         assert time.monotonic() < deadline, "the daemon did not end"
         time.sleep(0.02)
@@ -245,7 +245,7 @@ def test_bad_command_lines(args, text):
     import subprocess
 
     from vmtest import BINARIES
-    run = subprocess.run([BINARIES["godwit"], "-nodefaults", "-display", "none", *args], timeout=30,
+    run = subprocess.run([BINARIES["godwit"], "-nodefaults", "-display", "none", *args], timeout=120,
                          capture_output=True, text=True)
     assert run.returncode == 1
     assert text in run.stderr

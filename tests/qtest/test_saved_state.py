@@ -39,7 +39,7 @@ def test_damaged_file(make_vm, tmp_path):
         bad = tmp_path / name
         bad.write_bytes(data)
         run = subprocess.run([BINARIES["godwit"], "-nodefaults", "-display", "none", "-loadvm", str(bad)],
-                             capture_output=True, text=True, timeout=30)
+                             capture_output=True, text=True, timeout=120)
         assert run.returncode == 1
         assert str(bad) in run.stderr and text in run.stderr
 

@@ -53,16 +53,23 @@ def manifest(store: pathlib.Path, tag: str) -> dict:
 def test_jobs(make_vm, tmp_path):
     """A guest without disks that writes all the time goes back and forth; in this process, in a new one."""
     vm = start(make_vm, tmp_path)
-    passes = guest_full_pass(vm)["pass"]
+    before = [guest_full_pass(vm)]
     assert save(vm, "one") is None
     assert vm.status() == "running"
-    while guest_check(vm)["pass"] < passes + 20:
+    after = [guest_check(vm)]
+    while (now := guest_check(vm))["pass"] < after[0]["pass"] + 20:
         time.sleep(0.01)
+    before.append(now)
     assert save(vm, "two") is None
+    after.append(guest_check(vm))
     assert save(vm, "one") == "Snapshot 'one' already exists in one or more devices"
-    for tag, low, high in (("one", 0, passes + 15), ("two", passes + 20, 10 ** 9)) * 2:
+    for tag, earliest, latest in list(zip(("one", "two"), before, after)) * 2:
+        begin = time.monotonic()
         assert load(vm, tag) is None
-        assert low <= guest_check(vm)["pass"] < high
+        now = guest_check(vm)
+        ran_us = (time.monotonic() - begin) * 1e6
+        assert now["pass"] >= earliest["pass"]
+        assert earliest["time_us"] <= now["time_us"] <= latest["time_us"] + ran_us  # its clock has gone back, too
         guest_full_pass(vm)
     assert [m["tag"] for m in vm.cmd("x-query-snapshots")] == ["one", "two"]
     new = start(make_vm, tmp_path, "-loadvm", "two")

@@ -129,7 +129,7 @@ def load(kind: str, path: Path) -> tuple[str, str]:
             pass
         if status != "inmigrate":
             vm.kill()  # stock does not always obey SIGTERM here
-        said = vm.communicate(timeout=20)[1]
+        said = vm.communicate(timeout=120)[1]
     if status == "inmigrate":
         assert vm.returncode == 1, f"{kind} ended with {vm.returncode}: {said}"
         status = "refused"

@@ -163,10 +163,10 @@ def one_attempt(make_vm, src: VM, plan: str, anchor: bytes, at: int, flip: int) 
                 src.wait_migration("failed", "completed", timeout=3)
             except TimeoutError:
                 src.cmd("migrate_cancel")
-        info = src.wait_migration("failed", "completed", "cancelled", timeout=20)
+        info = src.wait_migration("failed", "completed", "cancelled")
         state = src.wait_status("running", "postmigrate", "paused")
         line.close()
-        there = dst.wait_migration("failed", "completed", timeout=20)
+        there = dst.wait_migration("failed", "completed")
         assert dst.alive(), where + dst.log()
         if state == "paused":
             # The commit was hit, or the answer to it lost: only who sees both sides knows.

@@ -171,7 +171,7 @@ def test_in_use(make_vm, sides):
     psk(src, sides, "client")
     psk(dst, sides, "server")
     uri = listening(dst)
-    src.cmd("migrate-set-parameters", max_bandwidth=1 << 20)
+    src.cmd("migrate-set-parameters", max_bandwidth=256 << 10)
     src.cmd("migrate", uri=uri)
     src.wait_migration("active")
     dst.wait_migration("active")
@@ -186,6 +186,8 @@ def test_in_use(make_vm, sides):
 
 def test_strangers(make_vm, sides):
     """Silent, slow and wrong clients on a TLS port hold up neither the monitor nor the right source."""
+    src = source(make_vm)
+    use_tls(src, "tls-creds-x509", dir=sides.client)
     dst = target(make_vm)
     use_tls(dst, "tls-creds-x509", endpoint="server", dir=sides.server)
     uri = listening(dst)
@@ -195,16 +197,16 @@ def test_strangers(make_vm, sides):
     for n, s in enumerate(strangers[5:], 1):
         s.sendall((b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(n))[:n])
     strangers[0].sendall(b"GET / HTTP/1.0\r\n\r\n")
-    src = source(make_vm)
-    use_tls(src, "tls-creds-x509", dir=sides.client)
-    began = time.monotonic()
     assert dst.cmd("query-migrate")["status"] == "setup"
     hand_over(src, dst, uri)
     guest_full_pass(dst)
-    assert time.monotonic() - began < 29  # no handshake's time had to run out first
+    # No handshake's time had to run out first.
+    record = dst.cmd("x-query-migration-record")
+    begun = next(i for i, r in enumerate(record) if r.get("name") == "active")
+    assert not [r for r in record[:begun] if "did not finish it within" in r.get("text", "")]
     for s in strangers:
         s.close()
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while len(list(pathlib.Path(f"/proc/{dst.process.pid}/fd").iterdir())) >= fds:
         assert time.monotonic() < end, "descriptors of strangers stay open"
         time.sleep(0.02)
@@ -217,7 +219,7 @@ def test_refusal_is_recorded(make_vm, sides):
     host, port = uri.split(":")[1:]
     with socket.create_connection((host, int(port))) as s:
         s.sendall(b"QEVM" + bytes(100))
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while not any("what the peer sent is not TLS" in r.get("text", "")
                       for r in dst.cmd("x-query-migration-record")):
             assert time.monotonic() < end
@@ -253,7 +255,7 @@ def test_cut(make_vm, sides):
     dst = target(make_vm)
     psk(src, sides, "client")
     psk(dst, sides, "server")
-    src.cmd("migrate-set-parameters", max_bandwidth=4 << 20)
+    src.cmd("migrate-set-parameters", max_bandwidth=256 << 10)
     src.cmd("migrate", uri=listening(dst))
     src.wait_migration("active")
     dst.wait_migration("active")
@@ -266,7 +268,7 @@ def test_cancel_again_and_again(make_vm, sides):
     """At any moment of a migration with TLS; nothing is left behind, and then it works."""
     src = source(make_vm)
     use_tls(src, "tls-creds-x509", dir=sides.client)
-    src.cmd("migrate-set-parameters", max_bandwidth=8 << 20)
+    src.cmd("migrate-set-parameters", max_bandwidth=256 << 10)
 
     def resources() -> tuple[int, int]:
         proc = pathlib.Path(f"/proc/{src.process.pid}")
@@ -282,7 +284,7 @@ def test_cancel_again_and_again(make_vm, sides):
         dst.close()
         if n == 4:
             before = resources()  # thread pools have their size by now
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while any(now > then for now, then in zip(resources(), before)):
         assert time.monotonic() < end, f"{before} -> {resources()}"
         time.sleep(0.05)

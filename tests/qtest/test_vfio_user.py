@@ -12,7 +12,7 @@ import pytest
 
 import vfiouser
 from qtestclient import RAM, GuestVM
-from vmtest import BINARIES, QMPError
+from vmtest import BINARIES, PATIENCE, QMPError
 
 BAR = 0x40100000
 TABLE = 0x40110000
@@ -47,7 +47,7 @@ def boot(make_vm):
         vm.close()
 
 
-def until(condition, timeout: float = 30) -> None:
+def until(condition, timeout: float = PATIENCE) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, "nothing happened"
