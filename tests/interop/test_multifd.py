@@ -87,7 +87,7 @@ def test_adaptive_on_a_slow_line(make_vm, tmp_path):
     src, dst = make_vm("godwit", *args), make_vm("godwit", *args, "-incoming", "defer")
     for vm in (src, dst):
         vm.caps(multifd=True, return_path=True)
-        vm.cmd("migrate-set-parameters", multifd_compression="x-adaptive", max_bandwidth=16 << 20, downtime_limit=2000)
+        vm.cmd("migrate-set-parameters", multifd_compression="x-adaptive", max_bandwidth=8 << 20, downtime_limit=2000)
     dst.cmd("migrate-incoming", uri="tcp:127.0.0.1:0")
     src.serial.wait("ready")
     guest_check(src)

@@ -11,7 +11,7 @@ import pytest
 
 from relay import Relay
 from tlstest import Sides, use_tls
-from vmtest import QMPError, VM, guest_check, guest_full_pass, listen_address, pattern_args
+from vmtest import PATIENCE, QMPError, VM, guest_check, guest_full_pass, listen_address, pattern_args
 
 PAIRS = [("godwit", "godwit"), ("stock", "godwit"), ("godwit", "stock")]
 GUEST = {"mode": "random", "ws": "40M", "report": 0}
@@ -35,7 +35,7 @@ def pair_up(make_vm, kinds: tuple[str, str], listen: str = "tcp:127.0.0.1:0", ar
 
 def wait_moved(src: VM) -> None:
     """Some memory has gone over."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while src.cmd("query-migrate").get("ram", {}).get("normal", 0) < 500:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -43,7 +43,7 @@ def wait_moved(src: VM) -> None:
 
 def switch(src: VM, dst: VM, uri: str, slow: int = 0) -> None:
     """Migrate until a part of memory has gone, then let the guest go. @slow: bytes/s afterwards."""
-    src.cmd("migrate-set-parameters", max_bandwidth=20_000_000, max_postcopy_bandwidth=slow)
+    src.cmd("migrate-set-parameters", max_bandwidth=20_000_000, max_postcopy_bandwidth=slow, downtime_limit=1)
     src.cmd("migrate", uri=uri)
     wait_moved(src)
     src.cmd("migrate-start-postcopy")
@@ -64,7 +64,7 @@ def finish(src: VM, dst: VM) -> dict:
     src.cmd("migrate-set-parameters", max_postcopy_bandwidth=0)
     info = src.wait_migration("completed")
     dst.wait_migration("completed")
-    assert src.status() == "postmigrate"
+    src.wait_status("postmigrate")
     assert info["ram"]["remaining"] == 0
     guest_full_pass(dst)
     return info

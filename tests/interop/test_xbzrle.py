@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from vmtest import guest_check, guest_full_pass, listen_address, pattern_args
+from vmtest import PATIENCE, guest_check, guest_full_pass, listen_address, pattern_args
 
 RAM = 0x80000000
 
@@ -20,7 +20,7 @@ def in_file(path) -> list[str]:
 
 def wait_for(vm, condition) -> None:
     """Poll a migration that must not end by itself."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not ("ram" in (info := vm.cmd("query-migrate")) and condition(info)):
         assert info["status"] in ("setup", "active") and time.monotonic() < deadline, info
 
@@ -88,11 +88,12 @@ def test_from_stock(make_vm, tmp_path):
     dst = make_vm("godwit", *in_file(tmp_path / "dst"), "-incoming", "tcp:127.0.0.1:0", **board)
     qtest = QTest(tmp_path / "qtest")
     src.caps(xbzrle=True, pause_before_switchover=True)
-    src.cmd("migrate-set-parameters", max_bandwidth=2 << 20, downtime_limit=1)
+    src.cmd("migrate-set-parameters", max_bandwidth=100 << 10, downtime_limit=1)
     src.cmd("migrate", uri=listen_address(dst))
     src.wait_migration("active")  # its log is on: what is written now is sent again
     for page in range(400):
         qtest.write(page << 12, b"x")
+    src.cmd("migrate-set-parameters", max_bandwidth=2 << 20)
     src.wait_migration("pre-switchover")
     for page in range(300):
         for _ in range(rng.choice((1, 1, 2, 9))):

@@ -120,8 +120,8 @@ def ready_for_postcopy(make_vm, src_kind: str, dst_kind: str):
     for vm in (src, dst):
         vm.caps(postcopy_ram=True)
     dst.cmd("migrate-incoming", uri=uri)
-    src.cmd("migrate-set-parameters", max_postcopy_bandwidth=2 ** 18)
-    go(src, uri, bandwidth=2 ** 20)
+    src.cmd("migrate-set-parameters", max_postcopy_bandwidth=2 ** 17)
+    go(src, uri, bandwidth=2 ** 17)
     src.wait_migration("active", timeout=SLOW)
     return src, dst
 
@@ -136,6 +136,11 @@ def to_postcopy(make_vm, src_kind: str, dst_kind: str):
 
 
 def postcopy_completes(src, dst) -> None:
+    """The guest misses pages before the rest comes as fast as it can."""
+    deadline = time.monotonic() + SLOW
+    while not src.wait_migration("postcopy-active", "completed", timeout=SLOW)["ram"]["postcopy-requests"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     src.cmd("migrate-set-parameters", max_postcopy_bandwidth=0)
     assert src.wait_migration("completed", timeout=SLOW)["ram"]["postcopy-requests"] > 0
     dst.wait_migration("completed", timeout=SLOW)
@@ -172,7 +177,7 @@ def test_postcopy_recovery(make_vm):
 def test_cancel_and_again(make_vm):
     src = started(make_vm, "godwit")
     dst, uri = listening(make_vm, "godwit")
-    go(src, uri, bandwidth=2 ** 20)
+    go(src, uri, bandwidth=2 ** 17)
     src.wait_migration("active", timeout=SLOW)
     src.cmd("migrate_cancel")
     src.wait_migration("cancelled", timeout=SLOW)
@@ -185,11 +190,11 @@ def test_cancel_and_again(make_vm):
 
 @pytest.mark.parametrize("after", [0, 0.8, 1.6, 2.4, 3.2], ids="{}-MiB".format)
 def test_destination_killed(make_vm, after):
-    """At five points of the first pass, which is longer than the guest's 4 MiB.
+    """At five points of the first pass, which is longer than the guest's 8 MiB.
 
     The same source every time would do, but a fresh one is told from a hurt one.
     """
-    src = started(make_vm, "godwit")
+    src = started(make_vm, "godwit", ws="8M", rate="2M")
     dst, uri = listening(make_vm, "godwit")
     go(src, uri, bandwidth=2 ** 20)
     deadline = time.monotonic() + SLOW
@@ -202,7 +207,7 @@ def test_destination_killed(make_vm, after):
 def test_source_killed(make_vm):
     src = started(make_vm, "godwit")
     dst, uri = listening(make_vm, "godwit")
-    go(src, uri, bandwidth=2 ** 20)
+    go(src, uri, bandwidth=2 ** 17)
     src.wait_migration("active", timeout=SLOW)
     src.process.kill()
     assert dst.wait_exit(SLOW) == 1
@@ -236,12 +241,11 @@ def test_locked_memory(make_vm, tmp_path, monkeypatch, side):
                                       ("rdma:10.99.99.99:1", "RDMA"),
                                       ("rdma:no-such-host.invalid:1", "address resolution failed")])
 def test_wrong_address(make_vm, uri, text):
-    """The command returns at once; the monitor answers while the connection is tried."""
+    """The command returns before the connection is tried."""
     src = started(make_vm, "godwit")
-    begin = time.monotonic()
+    src.caps(events=True)
     src.cmd("migrate", uri=uri)
-    src.cmd("query-status")
-    assert time.monotonic() - begin < 10
+    assert "failed" not in [e["data"]["status"] for e in src.qmp.events if e["event"] == "MIGRATION"]
     assert text in fails(src)
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -220,24 +221,27 @@ def test_refused_servers(server, lie):
 def test_broken_protocol(server, boot, case):
     """One wrong message ends the connection, not the emulator."""
     armed = []
+    noticed = threading.Event()
 
     def hook(command, body):
         if not armed or command != vfiouser.REGION_READ:
             return None
         if case == "silence":
-            time.sleep(2)
+            noticed.wait(PATIENCE)
             return None
         bad = {"size": (1, 9, 1 << 31, 1, 0), "type": (1, 9, 16, 7, 0), "id": (4242, 9, 16, 1, 0)}[case]
         device.conn.sendall(vfiouser.HEADER.pack(*bad))
         return None
 
     device = server(hook)
-    v = boot(device, "-global", "vfio-user-pci.x-msg-timeout=1000" if case == "silence" else
+    # Long enough for a server that has little of the CPU, but is not silent.
+    v = boot(device, "-global", "vfio-user-pci.x-msg-timeout=4000" if case == "silence" else
              "vfio-user-pci.x-msg-timeout=30000")
     enable(v.guest)
     armed.append(True)
     assert v.guest.read(BAR) == 0xFFFFFFFF
     until(lambda: "reads as ones from now on" in v.vm.log())
+    noticed.set()
     assert v.vm.status() == "prelaunch"
 
 
