@@ -82,12 +82,12 @@ def coded_packets(src: VM) -> list[int]:
 def test_adaptive_on_a_slow_line(make_vm, tmp_path):
     """A limit is as good as one. Text in memory travels compressed; what the guest itself writes does not compress, and is not tried in vain."""
     text = tmp_path / "text"
-    text.write_text("".join(f"line {i} of a text that says little\n" for i in range(400_000)))
+    text.write_text("".join(f"line {i} of a text that says little\n" for i in range(400_000)) * 4)
     args = [*pattern_args(mode="pattern", ws="8M", rate="1M", report=0), "-initrd", str(text)]
-    src, dst = make_vm("godwit", *args), make_vm("godwit", *args, "-incoming", "defer")
+    src, dst = make_vm("godwit", *args, mem="256M"), make_vm("godwit", *args, "-incoming", "defer", mem="256M")
     for vm in (src, dst):
         vm.caps(multifd=True, return_path=True)
-        vm.cmd("migrate-set-parameters", multifd_compression="x-adaptive", max_bandwidth=8 << 20, downtime_limit=2000)
+        vm.cmd("migrate-set-parameters", multifd_compression="x-adaptive", max_bandwidth=16 << 20, downtime_limit=200)
     dst.cmd("migrate-incoming", uri="tcp:127.0.0.1:0")
     src.serial.wait("ready")
     guest_check(src)
