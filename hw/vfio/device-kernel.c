@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The kernel back end of a VFIO device: ioctls and a descriptor. */
+#include <fcntl.h>
 #include "hw/vfio/kernel.h"
 
 /* Regions and interrupts beyond those of PCI are never asked for. */
@@ -16,7 +17,9 @@ typedef struct {
 typedef struct {
     VFIODevice parent;
     const VFIOSys *sys;
-    VFIOGroup *group;
+    VFIOGroup *group; /* or */
+    bool attached;    /* to the iommufd, as this: */
+    uint32_t table;
     VFIOIommu *iommu;
     int fd;
     struct vfio_device_info info;
@@ -390,10 +393,17 @@ static void kernel_free(VFIODevice *d)
     if (k->data_fd >= 0) {
         close(k->data_fd);
     }
+    if (k->attached) {
+        vfio_iommufd_detach(k->iommu, k->fd, k->table);
+    }
     if (k->fd >= 0) {
         close(k->fd); /* before the group lets go of its container */
     }
-    vfio_group_put(k->group);
+    if (k->group) {
+        vfio_group_put(k->group);
+    } else if (k->iommu) {
+        vfio_iommu_unref(k->iommu);
+    }
     g_mutex_clear(&k->data_lock);
     g_free(d->name);
     g_free(k);
@@ -493,22 +503,66 @@ static bool open_device(KernelDevice *k, const char *sysfs, GError **errp)
     return k->fd >= 0 && find_out(k, sysfs, errp);
 }
 
-VFIODevice *vfio_kernel_device_new(const VFIOSys *sys, const char *name, const char *sysfs,
-                                   AddressSpace *as, GError **errp)
+static KernelDevice *device_new(const VFIOSys *sys, const char *name, AddressSpace *as)
 {
     KernelDevice *k = g_new0(KernelDevice, 1);
-    VFIODevice *d = &k->parent;
 
-    d->ops = &kernel_ops;
-    d->name = g_strdup(name);
-    d->as = as;
+    k->parent.ops = &kernel_ops;
+    k->parent.name = g_strdup(name);
+    k->parent.as = as;
     k->sys = sys;
     k->fd = k->data_fd = -1;
     k->maps = g_array_new(FALSE, FALSE, sizeof(Range));
     g_mutex_init(&k->data_lock);
+    return k;
+}
+
+VFIODevice *vfio_kernel_device_new(const VFIOSys *sys, const char *name, const char *sysfs,
+                                   AddressSpace *as, GError **errp)
+{
+    KernelDevice *k = device_new(sys, name, as);
+
     if (!open_device(k, sysfs, errp)) {
-        kernel_free(d);
+        kernel_free(&k->parent);
         return NULL;
     }
-    return d;
+    return &k->parent;
+}
+
+/* "vfioN", the only entry of its directory. */
+static int open_cdev(KernelDevice *k, const char *sysfs, GError **errp)
+{
+    g_autofree char *path = g_build_filename(sysfs, "vfio-dev", NULL), *node = NULL;
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    const char *entry = dir ? g_dir_read_name(dir) : NULL;
+    int fd;
+
+    if (!entry) {
+        error_setg(errp,
+                   "'%s' is no character device of VFIO: bind it to a VFIO driver, of Linux 6.6 or "
+                   "later (see docs/user/vfio.md)",
+                   sysfs);
+        return -1;
+    }
+    node = g_build_filename("/dev/vfio/devices", entry, NULL);
+    fd = k->sys->open(node, O_RDWR);
+    if (fd < 0) {
+        error_setg_errno(errp, errno, "cannot open %s", node);
+    }
+    return fd;
+}
+
+VFIODevice *vfio_kernel_device_new_cdev(VFIOIommu *m, const char *name, const char *sysfs, int fd,
+                                        GError **errp)
+{
+    KernelDevice *k = device_new(m->sys, name, m->as);
+
+    k->iommu = m;
+    k->fd = fd >= 0 ? fd : open_cdev(k, sysfs, errp);
+    k->attached = k->fd >= 0 && vfio_iommufd_attach(m, k->fd, &k->table, errp);
+    if (!k->attached || !find_out(k, sysfs ? sysfs : "fd=", errp)) {
+        kernel_free(&k->parent);
+        return NULL;
+    }
+    return &k->parent;
 }

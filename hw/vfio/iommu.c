@@ -2,6 +2,7 @@
 /* What every kind of IOMMU address space keeps: who uses it, and what is mapped how often. */
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include "hw/vfio/kernel.h"
 
 static int sys_open(const char *path, int flags)
@@ -30,6 +31,23 @@ void vfio_iommu_init(VFIOIommu *m, const VFIOIommuOps *ops, const VFIOSys *sys, 
     m->fd = fd;
     m->users = 1;
     m->maps = g_array_new(FALSE, FALSE, sizeof(VFIOMap));
+}
+
+/* Locked memory is what runs out most, and the kernel only says ENOMEM. */
+void vfio_iommu_map_error(GError **errp, int error, uint64_t size)
+{
+    struct rlimit limit;
+
+    if (error == ENOMEM && getrlimit(RLIMIT_MEMLOCK, &limit) == 0 &&
+        limit.rlim_cur != RLIM_INFINITY) {
+        error_setg(errp,
+                   "%" PRIu64 " bytes more of locked memory are not allowed: the limit is %" PRIu64
+                   " bytes, it must be above the guest's memory (ulimit -l, LimitMEMLOCK=)",
+                   size, (uint64_t)limit.rlim_cur);
+    } else {
+        error_setg_errno(errp, error, "the kernel refuses a DMA mapping of %" PRIu64 " bytes",
+                         size);
+    }
 }
 
 void vfio_iommu_ref(VFIOIommu *m)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The kernel's VFIO interface (spec 60 section 1): a device is reached through its group, its DMA
- * goes through an IOMMU address space.
+ * The kernel's VFIO interface (spec 60 section 1): a device is reached through its group or as a
+ * character device, its DMA goes through an IOMMU address space.
  *
  *   iommu.c           what every kind of address space has in common
  *   type1.c           groups, and the type1 container they attach to
+ *   iommufd.c         the iommufd object, and its address space
  *   device-kernel.c   the device
  *   pci-kernel.c      "vfio-pci": which device the operator means
  *
@@ -61,6 +62,8 @@ void vfio_iommu_init(VFIOIommu *m, const VFIOIommuOps *ops, const VFIOSys *sys, 
 void vfio_iommu_ref(VFIOIommu *m);
 /* The last one closes it, and all maps go. */
 void vfio_iommu_unref(VFIOIommu *m);
+/* The kernel refused a mapping of @size bytes with @error. */
+void vfio_iommu_map_error(GError **errp, int error, uint64_t size);
 bool vfio_iommu_map(VFIOIommu *m, uint64_t iova, uint64_t size, void *host, bool writable,
                     GError **errp);
 bool vfio_iommu_unmap(VFIOIommu *m, uint64_t iova, uint64_t size, uint64_t *bitmap, GError **errp);
@@ -83,10 +86,25 @@ VFIOIommu *vfio_group_iommu(VFIOGroup *g);
 /* Descriptor of the device that the group calls @name, or -1. */
 int vfio_group_open_device(VFIOGroup *g, const char *name, GError **errp);
 
+/* ---- iommufd ---- */
+
+/* The address space @as of the iommufd object @obj; a reference. */
+VFIOIommu *vfio_iommufd_space(GObject *obj, AddressSpace *as, GError **errp);
+/* The same of a descriptor, which stays the caller's. */
+VFIOIommu *vfio_iommufd_space_new(const VFIOSys *sys, int fd, AddressSpace *as, GError **errp);
+/* Bind the character device @device and attach it. *table: its page table, 0: that of the address
+ * space. */
+bool vfio_iommufd_attach(VFIOIommu *m, int device, uint32_t *table, GError **errp);
+void vfio_iommufd_detach(VFIOIommu *m, int device, uint32_t table);
+
 /* ---- the device ---- */
 
-/* The device whose directory in /sys is @sysfs. @name is for messages. */
+/* The device whose directory in /sys is @sysfs, through its group. @name is for messages. */
 VFIODevice *vfio_kernel_device_new(const VFIOSys *sys, const char *name, const char *sysfs,
                                    AddressSpace *as, GError **errp);
+/* The same as a character device: @fd, taken over, or -1 to open what @sysfs names. @m: a
+ * reference, taken over. */
+VFIODevice *vfio_kernel_device_new_cdev(VFIOIommu *m, const char *name, const char *sysfs, int fd,
+                                        GError **errp);
 
 #endif

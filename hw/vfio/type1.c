@@ -5,7 +5,6 @@
  * kernel lets them.
  */
 #include <fcntl.h>
-#include <sys/resource.h>
 #include "hw/vfio/kernel.h"
 
 #define HELP "see docs/user/vfio.md"
@@ -23,23 +22,6 @@ static GList *groups, *containers;
 
 /* ---- the container ---- */
 
-/* Locked memory is what runs out most, and the kernel only says ENOMEM. */
-static void explain_map_error(GError **errp, int error, uint64_t size)
-{
-    struct rlimit limit;
-
-    if (error == ENOMEM && getrlimit(RLIMIT_MEMLOCK, &limit) == 0 &&
-        limit.rlim_cur != RLIM_INFINITY) {
-        error_setg(errp,
-                   "%" PRIu64 " bytes more of locked memory are not allowed: the limit is %" PRIu64
-                   " bytes, it must be above the guest's memory (ulimit -l, LimitMEMLOCK=)",
-                   size, (uint64_t)limit.rlim_cur);
-    } else {
-        error_setg_errno(errp, error, "the kernel refuses a DMA mapping of %" PRIu64 " bytes",
-                         size);
-    }
-}
-
 static bool type1_map(VFIOIommu *m, uint64_t iova, uint64_t size, void *host, bool writable,
                       GError **errp)
 {
@@ -52,7 +34,7 @@ static bool type1_map(VFIOIommu *m, uint64_t iova, uint64_t size, void *host, bo
     };
 
     if (m->sys->ioctl(m->fd, VFIO_IOMMU_MAP_DMA, &map) < 0) {
-        explain_map_error(errp, errno, size);
+        vfio_iommu_map_error(errp, errno, size);
         return false;
     }
     return true;

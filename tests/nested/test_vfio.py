@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from qtestclient import RAM, GuestVM
+from qtestclient import RAM, Guest, GuestVM
 from vmtest import QMPError, listen_address, pattern_args
 
 SLOW = 300  # seconds: an emulator inside an emulator
@@ -17,8 +17,8 @@ BAR, MEMORY, TABLE = 0x40100000, 0x40200000, 0x40300000
 RING, PAGES = RAM + (24 << 20), 64
 PLIC_PENDING = 0xC001004
 STOP, RUNNING, STOP_COPY, RESUMING = 1, 2, 3, 4
-STOP_COPY_FLAG, P2P_FLAG, PRE_COPY_FLAG = 1, 2, 4
-KNOBS = ("fail_state", "fail_times", "fail_fatal", "fail_read", "damage", "truncate", "drop", "fail_log", "fail_reset")
+PRE_COPY_FLAG = 4
+KNOBS = ("fail_state", "fail_times", "fail_fatal", "fail_read", "damage", "truncate", "drop", "endless", "fail_log", "fail_reset")
 
 
 def until(condition) -> None:
@@ -50,62 +50,83 @@ class Device:
         return [int(c) for c in self.get("states")]
 
 
-class Side:
-    """One emulator with its device."""
+class Port:
+    """The guest's side of its device in slot 2 + @index."""
 
-    def __init__(self, make_vm, device: Device, *args: str) -> None:
-        self.device = device
-        self.all = GuestVM(make_vm, "godwit", "-device", f"vfio-pci,sysfsdev={device.dir},id=v0,addr=2",
-                           "-m", "32M", *pattern_args(mode="hot", ws="4M", hot="256K", rate=1000000), *args)
-        self.vm, self.guest = self.all.vm, self.all.guest
+    def __init__(self, guest: Guest, index: int) -> None:
+        self.guest, self.fn = guest, guest.function(2 + index)
+        self.bar, self.memory, self.table = (base + index * 0x400000 for base in (BAR, MEMORY, TABLE))
+        self.ring = RING + index * (1 << 20)
 
     def enable(self) -> None:
-        fn = self.guest.function(2)
-        for reg, value in ((0x10, BAR), (0x18, MEMORY), (0x1C, 0), (0x20, TABLE)):
-            fn.write(reg, value)
-        fn.write(4, 6, 2)
+        for reg, value in ((0x10, self.bar), (0x18, self.memory), (0x1C, 0), (0x20, self.table)):
+            self.fn.write(reg, value)
+        self.fn.write(4, 6, 2)
 
-    def start(self) -> None:
-        """The guest runs, the device writes its ring."""
+    def set_up(self) -> None:
         g = self.guest
         self.enable()
-        g.write(BAR, 0x5CA7C4)
-        g.write(MEMORY + 8, 0xB0A710AD)
-        g.write(TABLE, RAM + 0x1000000)
-        g.write(TABLE + 8, 0x70)
-        g.write(TABLE + 12, 0)
-        g.function(2).write(0x42, 0x8000, 2)
-        self.vm.cmd("cont")
-        self.write_ring()
+        g.write(self.bar, 0x5CA7C4)
+        g.write(self.memory + 8, 0xB0A710AD)
+        g.write(self.table, self.ring - 16)
+        g.write(self.table + 8, 0x70)
+        g.write(self.table + 12, 0)
+        self.fn.write(0x42, 0x8000, 2)
 
     def write_ring(self) -> None:
-        self.guest.write(BAR + 0x40, RING, 8)
-        self.guest.write(BAR + 0x48, PAGES)
+        self.guest.write(self.bar + 0x40, self.ring, 8)
+        self.guest.write(self.bar + 0x48, PAGES)
         until(lambda: self.written() > PAGES)
 
     def written(self) -> int:
-        return self.guest.read(BAR + 0x50, 8)
+        return self.guest.read(self.bar + 0x50, 8)
 
     def goes_on(self) -> None:
         before = self.written()
         until(lambda: self.written() > before + PAGES)
+
+    def signals(self) -> None:
+        self.guest.write(self.ring - 16, 0)
+        self.guest.write(self.bar + 4, 0)
+        until(lambda: self.guest.read(self.ring - 16) == 0x70)
 
     def check_ring(self) -> None:
         """Every page holds the newest record that belongs there, none is from the future. The device stands still."""
         count = self.written()
         for page in range(PAGES):
             newest = count - 1 - (count - 1 - page) % PAGES
-            found, inverse = struct.unpack("<QQ", self.guest.get(RING + page * 4096, 16))
+            found, inverse = struct.unpack("<QQ", self.guest.get(self.ring + page * 4096, 16))
             assert found == newest, f"page {page} holds record {found}, the device wrote {newest} (of {count})"
             assert inverse == ~found & (1 << 64) - 1
+
+
+class Side:
+    """One emulator with its devices."""
+
+    def __init__(self, make_vm, devices: list[Device], *args: str) -> None:
+        self.devices, self.device = devices, devices[0]
+        for i, device in enumerate(devices):
+            args = ("-device", f"vfio-pci,sysfsdev={device.dir},id=v{i},addr={2 + i}", *args)
+        self.all = GuestVM(make_vm, "godwit", "-m", "32M", *pattern_args(mode="hot", ws="4M", hot="256K", rate=1000000), *args)
+        self.vm, self.guest = self.all.vm, self.all.guest
+        self.ports = [Port(self.guest, i) for i in range(len(devices))]
+        self.port = self.ports[0]
+
+    def start(self) -> None:
+        """The guest runs, the devices write their rings."""
+        for port in self.ports:
+            port.set_up()
+        self.vm.cmd("cont")
+        for port in self.ports:
+            port.write_ring()
 
     def check_unharmed(self) -> None:
         """A failed migration left everything working; then the ring is whole, too."""
         self.vm.wait_status("running", timeout=SLOW)
         assert self.device.states()[-1] == RUNNING and self.device.get("logging") == "0 0"
-        self.goes_on()
+        self.port.goes_on()
         self.vm.cmd("stop")
-        self.check_ring()
+        self.port.check_ring()
         self.vm.cmd("cont")
 
 
@@ -113,8 +134,9 @@ class Side:
 def make_side(make_vm):
     sides: list[Side] = []
 
-    def make(number: int, *args: str, offers: str = "3 1", **knobs: int) -> Side:
-        sides.append(Side(make_vm, Device(number, offers, **knobs), *args))
+    def make(number: int | tuple[int, ...], *args: str, offers: str = "3 1", **knobs: int) -> Side:
+        numbers = number if isinstance(number, tuple) else (number,)
+        sides.append(Side(make_vm, [Device(n, offers, **knobs) for n in numbers], *args))
         return sides[-1]
 
     yield make
@@ -137,12 +159,12 @@ def move(a: Side, b: Side) -> dict:
 def test_device(make_side):
     """Registers, memory, DMA, pin and vectors."""
     a = make_side(0)
-    g, fn = a.guest, a.guest.function(2)
+    g, fn = a.guest, a.port.fn
     assert fn.read(0) == 0x4D56CAFE and fn.read(0x54) == struct.unpack("<I", b"VFIO")[0]
     fn.write(0x18, 0xFFFFFFFF)
     assert fn.read(0x18) == 0xFFFF000C
     assert g.read(BAR) == 0xFFFFFFFF  # not decoded yet
-    a.enable()
+    a.port.enable()
     for size in (1, 2, 4, 8):
         g.write(BAR, 0x1122334455667788 & (1 << 8 * size) - 1, size)
         assert g.read(BAR, size) == 0x1122334455667788 & (1 << 8 * size) - 1
@@ -183,7 +205,7 @@ def test_device(make_side):
 
     a.vm.cmd("system_reset")
     until(lambda: fn.read(4, 2) == 0)
-    a.enable()
+    a.port.enable()
     assert g.read(BAR) == 0 and a.device.states()[-1] == RUNNING
 
 
@@ -193,39 +215,56 @@ def test_busy_device_moves(make_side, offers):
     a, b = make_side(0, offers=offers), make_side(1, *INCOMING, offers=offers)
     a.start()
     move(a, b)
-    b.check_ring()
-    flags = int(offers.split()[0])
+    check_moved(a, b)
     states = a.device.states()
-    assert states[-1] == STOP and STOP_COPY in states
-    if flags & PRE_COPY_FLAG:
+    if int(offers[0]) & PRE_COPY_FLAG:
         assert 6 in states and states.index(6) < states.index(STOP_COPY)
-    assert a.device.get("logging") == "0 0"
-    assert RESUMING in b.device.states() and b.device.states()[-1] == STOP
-    assert a.device.get("bulk") == b.device.get("bulk") != ""
-    assert b.guest.read(BAR) == 0x5CA7C4 and b.guest.read(MEMORY + 8) == 0xB0A710AD
+    else:
+        assert 6 not in states
+
+
+def check_moved(a: Side, b: Side) -> None:
+    """Before the devices write again, every record is checked; then they must go on here."""
+    for there, here, port in zip(a.devices, b.devices, b.ports):
+        port.check_ring()
+        assert there.states()[-1] == STOP and STOP_COPY in there.states() and there.get("logging") == "0 0"
+        assert RESUMING in here.states() and here.states()[-1] == STOP
+        assert here.get("bulk") == there.get("bulk")
+        assert b.guest.read(port.bar) == 0x5CA7C4 and b.guest.read(port.memory + 8) == 0xB0A710AD
     b.vm.cmd("cont")
     b.vm.wait_status("running", timeout=SLOW)
-    assert b.device.states()[-1] == RUNNING
-    b.goes_on()
-    b.guest.write(BAR + 4, 0)
-    until(lambda: b.guest.read(RAM + 0x1000000) == 0x70)  # its vectors signal
+    for here, port in zip(b.devices, b.ports):
+        assert here.states()[-1] == RUNNING
+        port.goes_on()
+        port.signals()
     b.vm.cmd("stop")
-    b.check_ring()
+    for port in b.ports:
+        port.check_ring()
+
+
+@pytest.mark.parametrize("offers", ["3 1", "3 0"], ids=["log", "logged by type1"])
+def test_two_devices(make_side, offers):
+    """They share a container, stop in step, and each is told to stop writing to the other first."""
+    a, b = make_side((0, 2), offers=offers), make_side((1, 3), *INCOMING, offers=offers)
+    a.start()
+    move(a, b)
+    check_moved(a, b)
 
 
 def test_ring_check_notices_a_lost_page(make_side):
     """The oracle itself: a device that hides one page in seven from its log."""
-    a, b = make_side(0, drop=7), make_side(1, *INCOMING)
+    a, b = make_side(0, drop=7, endless=1), make_side(1, *INCOMING)
     a.start()
     a.vm.cmd("migrate-set-parameters", max_bandwidth=1 << 22, downtime_limit=0)
     a.vm.cmd("migrate", uri=listen_address(b.vm))
     until(lambda: a.vm.cmd("query-migrate").get("ram", {}).get("dirty-sync-count", 0) > 1)
-    a.goes_on()  # every page again, after all were sent
+    a.port.goes_on()  # every page again, after all were sent; as long as one is left it cannot end
+    a.device.set("endless", 0)
     a.vm.cmd("migrate-set-parameters", max_bandwidth=10 ** 10, downtime_limit=60000)
     a.vm.wait_migration("completed", timeout=SLOW)
     b.vm.wait_status("paused", timeout=SLOW)
     with pytest.raises(AssertionError, match="holds record"):
-        b.check_ring()
+        b.port.check_ring()
 
 
 FAILURES = [  # (who, knobs, words of the error)
@@ -257,14 +296,15 @@ def test_failures(make_side):
         b.vm.wait_exit(SLOW)
         if "fail_fatal" in knobs:  # only a reset gets it out of that
             a.vm.wait_status("running", timeout=SLOW)
-            assert 0 in a.device.states() and a.written() == 0
-            a.write_ring()
+            assert 0 in a.device.states() and a.port.written() == 0
+            a.port.set_up()
+            a.port.write_ring()
         a.check_unharmed()
     for name in KNOBS:
         a.device.set(name, 0)
     b = make_side(1, *INCOMING)
     move(a, b)
-    b.check_ring()
+    check_moved(a, b)
 
 
 def test_what_is_refused(make_side, make_vm):
@@ -272,6 +312,8 @@ def test_what_is_refused(make_side, make_vm):
     a = make_side(0, offers="0 0")
     with pytest.raises(QMPError, match="vfio-pci v0: it offers no migration"):
         a.vm.cmd("migrate", uri="exec:cat >/dev/null")
+    with pytest.raises(QMPError, match="cannot open /dev/iommu .Linux 6.2 or later"):
+        a.vm.cmd("object-add", qom_type="iommufd", id="i0")
     vm = make_vm("godwit", "-S", "-bios", "none", "-device", f"vfio-pci,sysfsdev={a.device.dir}", qmp=False, serial=False)
     assert vm.wait_exit(SLOW) == 1
     assert re.search(r"cannot open /dev/vfio/\d+ \(another process uses the group\): Device or resource busy", vm.log())

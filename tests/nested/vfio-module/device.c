@@ -82,6 +82,11 @@ static void register_written(struct gw_device *gw, unsigned int offset)
     }
 }
 
+u64 gw_ring(const struct gw_device *gw)
+{
+    return reg64(gw, 0x40);
+}
+
 /* Record s goes to page s modulo their number. */
 static void write_ring(struct gw_device *gw)
 {
@@ -515,6 +520,7 @@ KNOB(fail_read);
 KNOB(damage);
 KNOB(truncate);
 KNOB(drop);
+KNOB(endless);
 KNOB(fail_log);
 KNOB(fail_reset);
 
@@ -593,13 +599,11 @@ static ssize_t logging_show(struct device *dev, struct device_attribute *attr, c
 static DEVICE_ATTR_RO(logging);
 
 static struct attribute *gw_attrs[] = {
-    &dev_attr_fail_state.attr, &dev_attr_fail_times.attr,
-    &dev_attr_fail_fatal.attr, &dev_attr_fail_read.attr,
-    &dev_attr_damage.attr,     &dev_attr_truncate.attr,
-    &dev_attr_drop.attr,       &dev_attr_fail_log.attr,
-    &dev_attr_fail_reset.attr, &dev_attr_offers.attr,
-    &dev_attr_bulk.attr,       &dev_attr_states.attr,
-    &dev_attr_logging.attr,    NULL,
+    &dev_attr_fail_state.attr, &dev_attr_fail_times.attr, &dev_attr_fail_fatal.attr,
+    &dev_attr_fail_read.attr,  &dev_attr_damage.attr,     &dev_attr_truncate.attr,
+    &dev_attr_drop.attr,       &dev_attr_fail_log.attr,   &dev_attr_fail_reset.attr,
+    &dev_attr_offers.attr,     &dev_attr_bulk.attr,       &dev_attr_states.attr,
+    &dev_attr_logging.attr,    &dev_attr_endless.attr,    NULL,
 };
 ATTRIBUTE_GROUPS(gw);
 

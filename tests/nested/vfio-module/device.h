@@ -72,6 +72,7 @@ struct gw_device {
     unsigned int damage;                             /* flip a bit in the n-th record */
     unsigned int truncate;                           /* leave out the end */
     unsigned int drop;                               /* hide each n-th page of the log */
+    unsigned int endless;                            /* the log always has the ring's first page */
     unsigned int fail_log, fail_reset;               /* the next */
     char states[256];                                /* digits: states it was in */
 };
@@ -93,6 +94,9 @@ static inline bool gw_is_running(const struct gw_device *gw)
 }
 
 /* All with gw->lock held, unless they are entries of an ops table. */
+
+/* device.c */
+u64 gw_ring(const struct gw_device *gw);
 
 /* irq.c */
 void gw_signal(struct gw_device *gw, unsigned int vector);

@@ -256,6 +256,10 @@ static int log_read(struct vfio_device *vdev, unsigned long iova, unsigned long 
                 iova_bitmap_set(dirty, page << PAGE_SHIFT, PAGE_SIZE);
             }
         }
+        page = gw_ring(gw) >> PAGE_SHIFT;
+        if (gw->endless && page >= iova >> PAGE_SHIFT && page <= last) {
+            iova_bitmap_set(dirty, page << PAGE_SHIFT, PAGE_SIZE);
+        }
     }
     mutex_unlock(&gw->lock);
     return ret;
