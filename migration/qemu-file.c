@@ -3,7 +3,7 @@
  * The buffered stream over a channel.
  *
  * Writing gathers: small values are copied into one staging buffer, pages are only referenced, and
- * both become elements of one vector that leaves in a single system call once FLUSH_BYTES are
+ * both become elements of one vector that leaves in a single system call once a bite (1 MiB) is
  * waiting. The staging buffer is never reused before a flush, so vector elements may point into it.
  *
  * Reading keeps one buffer; what a caller wants in place goes around it.
@@ -12,7 +12,7 @@
 #include <limits.h>
 #include "util/lock.h"
 
-#define FLUSH_BYTES  (1 * MiB)
+#define BITE_BYTES   (1 * MiB)
 #define STAGE_BYTES  (64 * KiB)
 #define READ_BYTES   (64 * KiB)
 #define IOV_ELEMENTS 1024 /* IOV_MAX on Linux */
@@ -31,6 +31,7 @@ struct QEMUFile {
     struct iovec *iov;
     unsigned niov;
     size_t queued; /* bytes in iov */
+    size_t bite;   /* so many leave */
     bool lost;     /* some bytes put did not reach the channel */
     uint64_t put;  /* atomic: bytes put so far */
 
@@ -54,6 +55,7 @@ static QEMUFile *file_new(QIOChannel *ioc, bool output)
     f->output = output;
     g_mutex_init(&f->err_lock);
     if (output) {
+        f->bite = BITE_BYTES;
         f->stage = g_malloc(STAGE_BYTES);
         f->iov = g_new(struct iovec, IOV_ELEMENTS);
     } else {
@@ -213,7 +215,7 @@ static inline void queue_piece(QEMUFile *f, const void *base, size_t len)
     }
     f->queued += len;
     count_put(f, len);
-    if (f->queued >= FLUSH_BYTES || f->niov == IOV_ELEMENTS) {
+    if (f->queued >= f->bite || f->niov == IOV_ELEMENTS) {
         qemu_fflush(f);
     }
 }
@@ -308,6 +310,11 @@ void qemu_put_buffer_ref(QEMUFile *f, const void *buf, size_t len)
     if (len) {
         queue_piece(f, buf, len);
     }
+}
+
+void qemu_file_set_bite(QEMUFile *f, size_t bytes)
+{
+    f->bite = bytes;
 }
 
 uint64_t qemu_file_transferred(QEMUFile *f)

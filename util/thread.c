@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "util/thread.h"
+#include <sched.h>
 #include <sys/syscall.h>
 
 /* The shortest slice that Linux grants. */
@@ -14,12 +15,22 @@ typedef struct {
     uint64_t runtime, deadline, period;
 } SchedAttr;
 
-void thread_prompt(void)
+void thread_set_prompt(pid_t tid, bool on)
 {
     SchedAttr attr;
 
-    if (syscall(SYS_sched_getattr, 0, &attr, sizeof(attr), 0) == 0 && attr.policy == 0) {
-        attr.runtime = SLICE_NS;
-        syscall(SYS_sched_setattr, 0, &attr, 0); /* refused: it is as it was */
+    if (syscall(SYS_sched_getattr, tid, &attr, sizeof(attr), 0) == 0 && attr.policy == 0) {
+        attr.runtime = on ? SLICE_NS : 0;          /* 0: what others have */
+        syscall(SYS_sched_setattr, tid, &attr, 0); /* refused: it is as it was */
     }
+}
+
+void thread_yield(void)
+{
+    sched_yield();
+}
+
+void thread_prompt(void)
+{
+    thread_set_prompt(0, true);
 }

@@ -60,6 +60,8 @@ void qemu_put_buffer_ref(QEMUFile *f, const void *buf, size_t len);
  * a migration hangs on it, so a shutdown by another thread afterwards does not turn it into false.
  */
 bool qemu_fflush(QEMUFile *f);
+/* Flush as soon as @bytes are waiting, instead of 1 MiB: for who must not keep a CPU for long. */
+void qemu_file_set_bite(QEMUFile *f, size_t bytes);
 /* Bytes put so far, flushed or not. */
 uint64_t qemu_file_transferred(QEMUFile *f);
 

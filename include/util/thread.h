@@ -11,5 +11,10 @@
  * share stay. Kernels before 6.12 do not listen, nothing else changes there.
  */
 void thread_prompt(void);
+/* Let others have this CPU that are about to do something short; a matter of a microsecond if there
+ * are none. */
+void thread_yield(void);
+/* The same for thread @tid of this process (0: the caller), or back to how it was. Any thread. */
+void thread_set_prompt(pid_t tid, bool on);
 
 #endif

@@ -247,7 +247,7 @@ bool postcopy_destination_listen(PostcopyDestination *d, ReturnPathWriter *rp,
     if (!begin_discard(d, prepare, opaque, errp) || !watch_memory(d, errp)) {
         return false;
     }
-    d->main = postcopy_loader_new(&d->place, errp);
+    d->main = postcopy_loader_new(&d->place, true, errp);
     d->faults = d->main ? postcopy_faults_start(&d->place, rp, errp) : NULL;
     if (!d->faults) {
         return false;
@@ -267,7 +267,7 @@ bool postcopy_destination_run(PostcopyDestination *d, GError **errp)
 
 PostcopyLoader *postcopy_destination_new_loader(PostcopyDestination *d, GError **errp)
 {
-    return postcopy_loader_new(&d->place, errp);
+    return postcopy_loader_new(&d->place, false, errp);
 }
 
 void postcopy_destination_measure(PostcopyDestination *d, PostcopyBlocktime *b)

@@ -8,6 +8,8 @@
 
 LOG_CATEGORY(postcopy)
 
+/* So many threads that fault are made prompt; there are rarely more vCPUs. */
+#define PROMPT_MAX 64
 /* Faults read at once; vCPUs that fault together are asked for together. */
 #define BATCH RETURN_PATH_BATCH
 
@@ -16,7 +18,32 @@ struct PostcopyFaults {
     ReturnPathWriter *rp;
     GThread *thread;
     int quit_fd;
+
+    /* Fault thread. */
+    uint32_t prompt[PROMPT_MAX]; /* ids of threads */
+    unsigned n_prompt;
 };
+
+/* It will fault again. What it does in between is short, and the push keeps the CPUs busy. */
+static void make_prompt(PostcopyFaults *pf, uint32_t tid)
+{
+    unsigned i = 0;
+
+    while (i < pf->n_prompt && pf->prompt[i] != tid) {
+        i++;
+    }
+    if (i == pf->n_prompt && i < PROMPT_MAX) {
+        pf->prompt[pf->n_prompt++] = tid;
+        thread_set_prompt(tid, true);
+    }
+}
+
+static void end_prompt(PostcopyFaults *pf)
+{
+    for (unsigned i = 0; i < pf->n_prompt; i++) {
+        thread_set_prompt(pf->prompt[i], false);
+    }
+}
 
 /* A page that is here was touched when it was not, or is one of zeroes that never took a byte. */
 static void serve_here(PostcopyFaults *pf, PostcopyBlock *pb, uint64_t page)
@@ -54,12 +81,15 @@ static void serve(PostcopyFaults *pf, const UffdFault *faults, unsigned n)
                          faults[i].address);
             continue;
         }
+        if (faults[i].thread) {
+            make_prompt(pf, faults[i].thread);
+        }
         if (pf->place->blocktime && faults[i].thread && !postcopy_page_received(pb, page)) {
             note_wait(pf, pb, page, faults[i].thread);
         }
         if (postcopy_page_received(pb, page)) {
             serve_here(pf, pb, page);
-        } else if (postcopy_page_request(pb, page)) {
+        } else if (postcopy_page_request(&pf->place->pages, pb, page)) {
             trace(postcopy, "fault: %s 0x%" PRIx64, pb->block->idstr, page << TARGET_PAGE_BITS);
             requests[asked++] = (ReturnPathRequest){pb->block->idstr, page << TARGET_PAGE_BITS,
                                                     pb->block->page_size};
@@ -153,6 +183,7 @@ void postcopy_faults_stop(PostcopyFaults *pf)
             g_assert_not_reached(); /* an eventfd takes a first one always */
         }
         g_thread_join(pf->thread);
+        end_prompt(pf);
         close(pf->quit_fd);
         g_free(pf);
     }

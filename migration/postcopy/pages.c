@@ -85,10 +85,13 @@ static bool test_bit_acquire(uint64_t nr, const unsigned long *map)
     return (__atomic_load_n(&map[BIT_WORD(nr)], __ATOMIC_SEQ_CST) >> (nr % BITS_PER_LONG)) & 1;
 }
 
-static void clear_bit_atomic(uint64_t nr, unsigned long *map)
+/* It is not requested any more, if it was. */
+static void end_request(PostcopyPages *p, PostcopyBlock *pb, uint64_t page)
 {
-    if (test_bit_acquire(nr, map)) {
-        __atomic_fetch_and(&map[BIT_WORD(nr)], ~BIT_MASK(nr), __ATOMIC_SEQ_CST);
+    if (test_bit_acquire(page, pb->requested) &&
+        __atomic_fetch_and(&pb->requested[BIT_WORD(page)], ~BIT_MASK(page), __ATOMIC_SEQ_CST) &
+            BIT_MASK(page)) {
+        __atomic_fetch_sub(&p->wanted, 1, __ATOMIC_RELAXED);
     }
 }
 
@@ -97,13 +100,14 @@ bool postcopy_page_received(const PostcopyBlock *pb, uint64_t page)
     return test_bit_acquire(page, pb->received);
 }
 
-bool postcopy_page_request(PostcopyBlock *pb, uint64_t page)
+bool postcopy_page_request(PostcopyPages *p, PostcopyBlock *pb, uint64_t page)
 {
     if (postcopy_page_received(pb, page) || !set_bit_atomic(page, pb->requested)) {
         return false;
     }
+    __atomic_fetch_add(&p->wanted, 1, __ATOMIC_RELAXED);
     if (postcopy_page_received(pb, page)) {
-        clear_bit_atomic(page, pb->requested); /* it came between the two looks */
+        end_request(p, pb, page); /* it came between the two looks */
         return false;
     }
     return true;
@@ -133,7 +137,7 @@ bool postcopy_pages_arrived(PostcopyPages *p, PostcopyBlock *pb, uint64_t first,
 
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     for (uint64_t page = first; page < first + count; page += step) {
-        clear_bit_atomic(page, pb->requested);
+        end_request(p, pb, page);
     }
     return fresh && __atomic_sub_fetch(&p->missing, fresh, __ATOMIC_SEQ_CST) == 0;
 }
@@ -147,6 +151,11 @@ void postcopy_pages_drop(PostcopyPages *p, PostcopyBlock *pb, uint64_t first, ui
 uint64_t postcopy_pages_missing(const PostcopyPages *p)
 {
     return __atomic_load_n(&p->missing, __ATOMIC_SEQ_CST);
+}
+
+bool postcopy_pages_wanted(const PostcopyPages *p)
+{
+    return __atomic_load_n(&p->wanted, __ATOMIC_RELAXED) != 0;
 }
 
 void postcopy_pages_copy_received(const PostcopyBlock *pb, unsigned long *out)

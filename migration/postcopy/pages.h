@@ -29,6 +29,7 @@ typedef struct {
     unsigned n;
     PostcopyBlock *blocks; /* in list order */
     uint64_t missing;      /* atomic: target pages that are not received */
+    uint64_t wanted;       /* atomic: host pages that are requested */
 } PostcopyPages;
 
 /* All received, nothing requested. Big lock. False: no memory. */
@@ -48,12 +49,14 @@ static inline uint64_t postcopy_host_pages(const PostcopyBlock *pb)
 
 bool postcopy_page_received(const PostcopyBlock *pb, uint64_t page);
 /* Not here and not asked for: true once per host page, then ask. */
-bool postcopy_page_request(PostcopyBlock *pb, uint64_t page);
+bool postcopy_page_request(PostcopyPages *p, PostcopyBlock *pb, uint64_t page);
 /* The bytes of [first, first + count) are in place, whole host pages. True: now all is here. */
 bool postcopy_pages_arrived(PostcopyPages *p, PostcopyBlock *pb, uint64_t first, uint64_t count);
 /* They are stale: not received. Before the guest runs. */
 void postcopy_pages_drop(PostcopyPages *p, PostcopyBlock *pb, uint64_t first, uint64_t count);
 uint64_t postcopy_pages_missing(const PostcopyPages *p);
+/* Does somebody wait for a page? */
+bool postcopy_pages_wanted(const PostcopyPages *p);
 /* The map of what is here, as of now. */
 void postcopy_pages_copy_received(const PostcopyBlock *pb, unsigned long *out);
 /* The first requested host page at or after @page, UINT64_MAX if none. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "migration/postcopy/place.h"
 #include "migration/ram/records.h"
+#include "util/thread.h"
 #include "util/userfaultfd.h"
 
 /* The longest run of small pages placed at once. */
@@ -43,6 +44,7 @@ bool postcopy_place(PostcopyPlace *p, PostcopyBlock *pb, uint64_t first, uint64_
 
 struct PostcopyLoader {
     PostcopyPlace *place;
+    bool background;
     PostcopyBlock *current; /* of the last record with a name */
     /* A huge page being collected: its first target page, how many have come, were all zero? */
     PostcopyBlock *partial;
@@ -51,11 +53,12 @@ struct PostcopyLoader {
     uint8_t *stage;
 };
 
-PostcopyLoader *postcopy_loader_new(PostcopyPlace *p, GError **errp)
+PostcopyLoader *postcopy_loader_new(PostcopyPlace *p, bool background, GError **errp)
 {
     PostcopyLoader *l = g_new0(PostcopyLoader, 1);
 
     l->place = p;
+    l->background = background;
     l->stage = g_try_malloc(MAX(p->largest_page, RUN_PAGES * TARGET_PAGE_SIZE));
     if (!l->stage) {
         error_setg(errp, "not enough memory to collect a page of 0x%" PRIx64 " bytes",
@@ -216,6 +219,9 @@ bool postcopy_loader_run(PostcopyLoader *l, QEMUFile *f, GError **errp)
         }
         if (!ok) {
             return false;
+        }
+        if (l->background && postcopy_pages_wanted(&l->place->pages)) {
+            thread_yield();
         }
     }
 }

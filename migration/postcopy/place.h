@@ -31,8 +31,9 @@ bool postcopy_place(PostcopyPlace *p, PostcopyBlock *pb, uint64_t first, uint64_
 /* One channel; one thread at a time. */
 typedef struct PostcopyLoader PostcopyLoader;
 
-/* NULL and *errp: no memory for a page. */
-PostcopyLoader *postcopy_loader_new(PostcopyPlace *p, GError **errp);
+/* @background: nobody waits for what comes there; it makes way for who does. NULL and *errp: no
+ * memory for a page. */
+PostcopyLoader *postcopy_loader_new(PostcopyPlace *p, bool background, GError **errp);
 void postcopy_loader_free(PostcopyLoader *l);
 /* Records up to and including EOS. */
 bool postcopy_loader_run(PostcopyLoader *l, QEMUFile *f, GError **errp);

@@ -5,10 +5,13 @@
 #include "migration/wire/postcopy.h"
 #include "migration/wire/ram.h"
 #include "migration/wire/stream.h"
+#include "util/thread.h"
 #include "util/zero.h"
 
 /* A section of the background stream ends after this long, as in precopy. */
 #define SLICE_US (50 * 1000)
+/* Where one page was asked for the next will be, for so long. */
+#define BUSY_US 2000
 /* One more than any page can be. */
 #define NO_HINT UINT64_MAX
 /* Telling zero pages apart in windows (ram/zero.h) pays on long walks: not for the first so many
@@ -46,6 +49,8 @@ struct PostcopyPush {
 
     /* Atomic: where the background shall go on, block << 40 | page; NO_HINT: as it likes. */
     uint64_t hint;
+
+    int64_t asked_us; /* atomic: when somebody asked for a page last; 0: never */
 
     GMutex lock;   /* protects the queue */
     GArray *queue; /* of Position, host pages asked for */
@@ -426,6 +431,16 @@ static bool serve_queue(PostcopyPush *p, QEMUFile *f, GError **errp)
     return true;
 }
 
+/* Who serves a request may be waiting for this CPU, and would until our time slice ends. */
+static void make_way(const PostcopyPush *p)
+{
+    int64_t asked = __atomic_load_n(&p->asked_us, __ATOMIC_RELAXED);
+
+    if (asked && g_get_monotonic_time() - asked < BUSY_US) {
+        thread_yield();
+    }
+}
+
 IterateResult postcopy_push_section(PostcopyPush *p, QEMUFile *f, bool all, GError **errp)
 {
     int64_t deadline = g_get_monotonic_time() + SLICE_US;
@@ -441,6 +456,7 @@ IterateResult postcopy_push_section(PostcopyPush *p, QEMUFile *f, bool all, GErr
         if (!send_next(p, f, &sent, errp)) {
             return ITERATE_ERROR;
         }
+        make_way(p);
     }
     qemu_put_be64(f, RAM_FLAG_EOS);
     count(p, RAM_WORD_BYTES);
@@ -549,6 +565,7 @@ bool postcopy_push_request(PostcopyPush *p, const char *block, uint64_t offset, 
         return false;
     }
     stat_add(&p->counters->postcopy_requests, 1);
+    __atomic_store_n(&p->asked_us, g_get_monotonic_time(), __ATOMIC_RELAXED);
     first = offset >> TARGET_PAGE_BITS;
     end = (offset + length) >> TARGET_PAGE_BITS;
     if (!p->urgent_file && !enqueue(p, db, first, end, errp)) {

@@ -24,6 +24,10 @@
 
 typedef struct PostcopyPush PostcopyPush;
 
+/* Background pages go out so many bytes at a time: while a system call copies them, whoever serves
+ * a request waits for that CPU, for kernels of servers do not interrupt it. */
+#define POSTCOPY_BITE_BYTES (128 * KiB)
+
 /*
  * Take over @dirty (synced for the last time, guest stopped) and @zero; both outlive it. Host pages
  * that are partly dirty become dirty. @wake is called when a request was queued. Migration thread.

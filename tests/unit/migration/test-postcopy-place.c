@@ -52,7 +52,7 @@ static Guest *guest_new(uint64_t page_size)
             uffd_register(g->place.uffd, pb->block->host, pb->length, UFFD_MISSING, NULL));
         pb->has_zero = uffd_range_has_zero(g->place.uffd, pb->block->host, pb->length);
     }
-    g->loader = postcopy_loader_new(&g->place, NULL);
+    g->loader = postcopy_loader_new(&g->place, true, NULL);
     g->bytes = g_byte_array_new();
     return g;
 }
@@ -237,7 +237,8 @@ static void test_hostile(void)
 static void test_books(void)
 {
     Guest *g = guest_new(TARGET_PAGE_SIZE);
-    PostcopyBlock *ram = postcopy_block_by_name(&g->place.pages, "ram"), *found;
+    PostcopyPages *pages = &g->place.pages;
+    PostcopyBlock *ram = postcopy_block_by_name(pages, "ram"), *found;
     uint64_t page;
 
     found = postcopy_block_by_address(&g->place.pages, (uintptr_t)g->rom->host + 4097, &page);
@@ -245,14 +246,18 @@ static void test_books(void)
     g_assert_null(postcopy_block_by_address(&g->place.pages,
                                             (uintptr_t)g->rom->host + g->rom->max_length, &page));
     g_assert_cmpuint(postcopy_next_requested(ram, 0), ==, UINT64_MAX);
-    g_assert_true(postcopy_page_request(ram, 130));
-    g_assert_false(postcopy_page_request(ram, 130)); /* on its way */
-    g_assert_true(postcopy_page_request(ram, PAGES - 1));
+    g_assert_false(postcopy_pages_wanted(pages));
+    g_assert_true(postcopy_page_request(pages, ram, 130));
+    g_assert_false(postcopy_page_request(pages, ram, 130)); /* on its way */
+    g_assert_true(postcopy_page_request(pages, ram, PAGES - 1));
     g_assert_cmpuint(postcopy_next_requested(ram, 0), ==, 130);
     g_assert_cmpuint(postcopy_next_requested(ram, 131), ==, PAGES - 1);
     g_assert_true(postcopy_place(&g->place, ram, 128, 8, NULL, NULL));
     g_assert_cmpuint(postcopy_next_requested(ram, 0), ==, PAGES - 1);
-    g_assert_false(postcopy_page_request(ram, 130)); /* here */
+    g_assert_false(postcopy_page_request(pages, ram, 130)); /* here */
+    g_assert_true(postcopy_pages_wanted(pages));
+    g_assert_true(postcopy_place(&g->place, ram, PAGES - 1, 1, NULL, NULL));
+    g_assert_false(postcopy_pages_wanted(pages));
     guest_free(g);
 }
 

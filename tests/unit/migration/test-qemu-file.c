@@ -152,6 +152,20 @@ static void test_shutdown_does_not_undo_a_flush(void)
     qemu_fclose(f, NULL);
 }
 
+static void test_bite(void)
+{
+    g_autoptr(QIOChannelBuffer) ioc = io_channel_buffer_new();
+    QEMUFile *f = qemu_file_new_output(IO_CHANNEL(ioc));
+    static uint8_t page[4096];
+
+    qemu_file_set_bite(f, sizeof(page) + 8);
+    qemu_put_buffer_ref(f, page, sizeof(page));
+    g_assert_cmpuint(io_channel_buffer_bytes(ioc)->len, ==, 0);
+    qemu_put_be64(f, 0);
+    g_assert_cmpuint(io_channel_buffer_bytes(ioc)->len, ==, sizeof(page) + 8);
+    g_assert_true(qemu_fclose(f, NULL));
+}
+
 static void test_rate_limit(void)
 {
     g_autoptr(QIOChannelBuffer) ioc = io_channel_buffer_new();
@@ -183,6 +197,7 @@ int main(int argc, char **argv)
     g_test_add_func("/qemu-file/first-error-wins", test_first_error_wins);
     g_test_add_func("/qemu-file/shutdown-does-not-undo-a-flush",
                     test_shutdown_does_not_undo_a_flush);
+    g_test_add_func("/qemu-file/bite", test_bite);
     g_test_add_func("/qemu-file/rate-limit", test_rate_limit);
     return g_test_run();
 }
