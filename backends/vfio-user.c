@@ -25,6 +25,7 @@ struct VfioUserClient {
     void *opaque;
     uint64_t max_transfer; /* what either side may send at once */
     unsigned max_fds;      /* what the server takes in one message */
+    bool tells_sizes;
     unsigned timeout_ms;
     GMutex write_lock; /* one message at a time */
     GMutex call_lock;  /* one call at a time */
@@ -380,6 +381,16 @@ static uint64_t limit_of(JsonObject *caps, const char *name, uint64_t defval, ui
     return value < 0 ? 0 : MIN((uint64_t)value, max);
 }
 
+/* Both sizes, or none. */
+static bool grants_sizes(JsonObject *caps)
+{
+    JsonNode *node = caps ? json_object_get_member(caps, "x_vmtd") : NULL;
+    JsonObject *ext = node && JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
+
+    return ext && json_object_get_boolean_member_with_default(ext, "precopy_info", FALSE) &&
+           json_object_get_boolean_member_with_default(ext, "data_size", FALSE);
+}
+
 /* Unknown members are fine; what we know must make sense. */
 static bool parse_capabilities(VfioUserClient *c, char *text, size_t len, GError **errp)
 {
@@ -412,6 +423,7 @@ static bool parse_capabilities(VfioUserClient *c, char *text, size_t len, GError
         return false;
     }
     c->max_transfer = MIN(c->max_transfer, DEFAULT_MAX_TRANSFER);
+    c->tells_sizes = grants_sizes(caps);
     return true;
 }
 
@@ -419,7 +431,8 @@ static bool agree_on_version(VfioUserClient *c, GError **errp)
 {
     static const char caps[] =
         "{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":1048576,"
-        "\"migration\":{\"pgsize\":4096,\"max_bitmap_size\":268435456}}}";
+        "\"migration\":{\"pgsize\":4096,\"max_bitmap_size\":268435456},"
+        "\"x_vmtd\":{\"precopy_info\":true,\"data_size\":true}}}";
     VfioUserVersion mine = {0, 0}, theirs;
     char text[4096];
     VfioUserCall call = {
@@ -518,6 +531,11 @@ void vfio_user_set_timeout(VfioUserClient *c, unsigned ms)
 uint64_t vfio_user_max_transfer(const VfioUserClient *c)
 {
     return c->max_transfer;
+}
+
+bool vfio_user_tells_sizes(const VfioUserClient *c)
+{
+    return c->tells_sizes;
 }
 
 unsigned vfio_user_max_fds(const VfioUserClient *c)

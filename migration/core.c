@@ -86,6 +86,16 @@ void migration_join(GThread *thread)
 
 /* ---- small things ---- */
 
+bool migration_has_capability(Migration *m, MigrationCapability cap)
+{
+    return options_cap(&m->options, cap);
+}
+
+bool migration_has_legacy_acks(Migration *m)
+{
+    return options_switch(&m->options, SWITCH_SWITCHOVER_ACK_LEGACY);
+}
+
 SaveStateList *migration_savevm(Migration *m)
 {
     return m->savevm;

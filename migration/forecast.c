@@ -24,9 +24,10 @@ typedef struct {
     double seconds, downtime;
 } Outcome;
 
+/* For memory, in bytes; less than none if devices alone take too long. */
 static double budget(const ForecastInput *in, double bandwidth)
 {
-    return bandwidth * (double)in->downtime_limit_ms / 1000;
+    return bandwidth * (double)in->downtime_limit_ms / 1000 - in->stopped;
 }
 
 /* What becomes dirty in @seconds; everything goes @luck times better than measured. */
@@ -53,7 +54,7 @@ static Outcome play(const ForecastInput *in, double luck)
 
         if (left <= budget(in, bandwidth)) {
             o.ends = true;
-            o.downtime = seconds;
+            o.downtime = seconds + in->stopped / bandwidth;
             return o;
         }
         next = dirtied(in, seconds, luck);
@@ -89,7 +90,7 @@ static double residue(const ForecastInput *in)
 /* Each remedy alone, with some room: half of what is sent may be dirtied meanwhile. */
 static void add_remedies(MigrationForecast *f, const ForecastInput *in)
 {
-    double stays = residue(in);
+    double stays = residue(in), last = stays + in->stopped;
     double limit = (double)in->downtime_limit_ms / 1000;
     double excess = in->dirty / (in->bandwidth / 2);
 
@@ -97,10 +98,12 @@ static void add_remedies(MigrationForecast *f, const ForecastInput *in)
         double need = 2 * in->dirty;
 
         advise(f, MIGRATION_REMEDY_MAX_BANDWIDTH,
-               limit > 0 ? MIN(need, LUCK * stays / limit) : need);
+               in->stopped > 0 && limit > 0 ? MAX(need, LUCK * last / limit)
+               : limit > 0                  ? MIN(need, LUCK * stays / limit)
+                                            : need);
     }
-    if (LUCK * stays / in->bandwidth < 2000) {
-        advise(f, MIGRATION_REMEDY_DOWNTIME_LIMIT, LUCK * stays / in->bandwidth * 1000);
+    if (LUCK * last / in->bandwidth < 2000) {
+        advise(f, MIGRATION_REMEDY_DOWNTIME_LIMIT, LUCK * last / in->bandwidth * 1000);
     }
     if (!in->auto_converge && excess > 1 && excess < 50) {
         advise(f, MIGRATION_REMEDY_AUTO_CONVERGE, 100 * (1 - 1 / excess));
@@ -111,7 +114,7 @@ static void add_remedies(MigrationForecast *f, const ForecastInput *in)
     if (!in->multifd && in->busy_percent >= BUSY_PERCENT && excess > 1 && excess <= in->host_cpus) {
         advise(f, MIGRATION_REMEDY_MULTIFD, excess);
     }
-    if (!in->postcopy) {
+    if (!in->postcopy && in->stopped <= 0) {
         advise(f, MIGRATION_REMEDY_POSTCOPY, in->total / in->bandwidth * 1000);
     }
     if (!in->xbzrle && excess > 1) {

@@ -13,6 +13,7 @@
 typedef struct {
     double pending;   /* still to be sent */
     double total;     /* no pass can be larger */
+    double stopped;   /* besides, and only when the guest is stopped */
     double hot;       /* written again and again; a long pass leaves at least so much */
     double bandwidth; /* per second */
     double dirty;     /* written per second, dirty already or not; */

@@ -30,9 +30,10 @@ struct MigrationIncomingState {
 
     /* Incoming thread. */
     ReturnPathWriter *return_path;
-    bool two_step;  /* the source wants to be asked: */
-    bool loaded;    /* we have, */
-    bool committed; /* and it has let go of the guest */
+    unsigned acks_due; /* legacy: devices that have not allowed the switchover yet */
+    bool two_step;     /* the source wants to be asked: */
+    bool loaded;       /* we have, */
+    bool committed;    /* and it has let go of the guest */
     PostcopyIncoming postcopy;
 
     GMutex lock; /* protects the block below */

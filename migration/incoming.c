@@ -83,6 +83,37 @@ static char *first_error(MigrationIncomingState *mis)
     return text;
 }
 
+/* ---- switchover-ack ---- */
+
+/* Legacy: is there a device to wait for? One acknowledgement is owed in any case. */
+static bool awaits_acks(MigrationIncomingState *mis)
+{
+    bool legacy = migration_has_capability(mis->m, MIGRATION_CAPABILITY_SWITCHOVER_ACK) &&
+                  migration_has_legacy_acks(mis->m);
+
+    mis->acks_due = legacy ? savevm_acks_needed(mis->m->savevm) : 0;
+    return !legacy || mis->acks_due;
+}
+
+bool migration_approve_switchover(Migration *m, GError **errp)
+{
+    MigrationIncomingState *mis = m->incoming;
+
+    if (!mis || !mis->return_path) {
+        error_setg(errp, "Nobody can be told that the switchover is allowed: there is no return "
+                         "path");
+        return false;
+    }
+    if (!migration_has_legacy_acks(m)) {
+        return return_path_switchover_ack(mis->return_path, errp);
+    }
+    if (!mis->acks_due) {
+        error_setg(errp, "The switchover has been allowed already");
+        return false;
+    }
+    return --mis->acks_due || return_path_switchover_ack(mis->return_path, errp);
+}
+
 /* ---- commands of the source ---- */
 
 static bool source_opens_return_path(void *opaque, GError **errp)
@@ -97,6 +128,7 @@ static bool source_opens_return_path(void *opaque, GError **errp)
     }
     if (!mis->return_path) {
         mis->return_path = return_path_writer_new(ioc);
+        return awaits_acks(mis) || return_path_switchover_ack(mis->return_path, errp);
     }
     return true;
 }

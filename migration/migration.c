@@ -245,6 +245,7 @@ static const ReturnPathEvents return_path_events = {
     .bitmap = postcopy_source_bitmap,
     .resume_ack = postcopy_source_resume_ack,
     .loaded = peer_loaded,
+    .switchover_ack = switchover_ack,
     .lost_channel = outgoing_peer_lost_channel,
     .done = peer_done,
 };

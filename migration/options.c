@@ -41,6 +41,7 @@ static const CapRow caps[MIGRATION_CAPABILITY__MAX] = {
     [MIGRATION_CAPABILITY_DIRTY_LIMIT] = {"x-dirty-limit", .conflicts = CAP(AUTO_CONVERGE) |
                                                                         CAP(BACKGROUND_SNAPSHOT)},
     [MIGRATION_CAPABILITY_X_AUTO_POSTCOPY] = {"x-auto-postcopy", .requires = CAP(POSTCOPY_RAM)},
+    [MIGRATION_CAPABILITY_SWITCHOVER_ACK] = {"x-switchover-ack", .requires = CAP(RETURN_PATH)},
     [MIGRATION_CAPABILITY_MAPPED_RAM] = {"mapped-ram", .conflicts = CAP(XBZRLE) | CAP(COMPRESS)},
     [MIGRATION_CAPABILITY_BACKGROUND_SNAPSHOT] = {"x-background-snapshot",
                                                   .conflicts =
@@ -127,6 +128,8 @@ static const struct {
     [SWITCH_SEND_SECTION_FOOTER] = {"send-section-footer", true},
     /* "virt" has no versions, so nothing turns this on for an older peer: 7.2 dies without. */
     [SWITCH_MULTIFD_FLUSH_AFTER_EACH_SECTION] = {"multifd-flush-after-each-section", true},
+    /* One acknowledgement for all devices, as up to QEMU 11.0; both sides must say the same. */
+    [SWITCH_SWITCHOVER_ACK_LEGACY] = {"switchover-ack-legacy", false},
 };
 
 void migration_options_init(MigrationOptions *o)

@@ -56,8 +56,9 @@ struct MigrationState {
     bool peer_loaded; /* waits for our commit */
     bool peer_done;   /* no more return-path messages */
     ReturnPathVerdict peer_verdict;
-    uint32_t peer_features; /* also read, atomically, without the lock */
-    uint32_t pongs;         /* answers to our settle pings so far */
+    uint32_t peer_features;     /* also read, atomically, without the lock */
+    uint32_t pongs;             /* answers to our settle pings so far */
+    unsigned acks_wanted, acks; /* switchover-ack */
 
     /* Migration thread (others: after it has ended). */
     RateWindow window;
@@ -159,6 +160,9 @@ bool background_run(MigrationState *s, GError **errp);
 
 /* ---- switchover.c; migration thread ---- */
 
+/* The destination allows the stop, as far as one device, or all, are concerned; return-path thread.
+ * @opaque: a MigrationState. */
+bool switchover_ack(void *opaque, GError **errp);
 /* Is it time to stop the guest? *errp on failure (then false). */
 bool switchover_due(MigrationState *s);
 /* Stop the guest and remember what it did; @state: its run state now. Big lock. */

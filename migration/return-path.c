@@ -87,6 +87,11 @@ static bool handle_message(ReturnPathReader *r, ReturnPathVerdict *verdict, GErr
             return r->events.lost_channel(r->opaque, msg.value, errp);
         }
         break;
+    case RP_SWITCHOVER_ACK:
+        if (r->events.switchover_ack) {
+            return r->events.switchover_ack(r->opaque, errp);
+        }
+        break;
     default:
         break;
     }
@@ -292,6 +297,11 @@ bool return_path_pong(ReturnPathWriter *w, uint32_t cookie, uint32_t features, G
 bool return_path_lost_channel(ReturnPathWriter *w, uint32_t number, GError **errp)
 {
     return send_message(w, &(ReturnPathMessage){.type = RP_LOST_CHANNEL, .value = number}, errp);
+}
+
+bool return_path_switchover_ack(ReturnPathWriter *w, GError **errp)
+{
+    return send_message(w, &(ReturnPathMessage){.type = RP_SWITCHOVER_ACK}, errp);
 }
 
 bool return_path_loaded(ReturnPathWriter *w, GError **errp)

@@ -35,6 +35,8 @@ typedef struct {
     bool (*resume_ack)(void *opaque, uint32_t value, GError **errp);
     /* Channel @value of multifd is lost, or RP_CHANNELS_CHECKED. As for request. */
     bool (*lost_channel)(void *opaque, uint32_t value, GError **errp);
+    /* switchover-ack: the guest may stop. As for request. */
+    bool (*switchover_ack)(void *opaque, GError **errp);
     /* Nothing more will come. Unless accepted, @err (callee frees) says why; @explained: in the
      * destination's own words. Called exactly once. */
     void (*done)(void *opaque, ReturnPathVerdict verdict, GError *err, bool explained);
@@ -62,6 +64,8 @@ void return_path_writer_open_requests(ReturnPathWriter *w);
 bool return_path_pong(ReturnPathWriter *w, uint32_t cookie, uint32_t features, GError **errp);
 /* Channel @number is lost, or RP_CHANNELS_CHECKED. */
 bool return_path_lost_channel(ReturnPathWriter *w, uint32_t number, GError **errp);
+/* The guest may stop, as far as one more, or all, of its devices are concerned. */
+bool return_path_switchover_ack(ReturnPathWriter *w, GError **errp);
 /* "All is loaded: say that I may have the guest." */
 bool return_path_loaded(ReturnPathWriter *w, GError **errp);
 /* Pages somebody waits for: @length bytes at @offset of a block. */

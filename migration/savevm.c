@@ -132,6 +132,18 @@ IterateResult savevm_iterate(const SaveContext *c, GError **errp)
     return all;
 }
 
+unsigned savevm_acks_needed(const SaveStateList *list)
+{
+    unsigned n = 0;
+
+    SAVEVM_FOREACH(se, list)
+    {
+        n += savevm_is_live(se) && se->ops->switchover_ack_needed &&
+             se->ops->switchover_ack_needed(se->opaque);
+    }
+    return n;
+}
+
 MigPendingData savevm_pending(const SaveStateList *list, bool exact)
 {
     MigPendingData pending = {0};

@@ -77,6 +77,8 @@ bool savevm_setup(const SaveContext *c, GError **errp);
 /* One PART per live handler: ITERATE_DONE if all had nothing left, ITERATE_MORE if the rate limit
  * ended it. */
 IterateResult savevm_iterate(const SaveContext *c, GError **errp);
+/* Handlers that will call migration_approve_switchover(). */
+unsigned savevm_acks_needed(const SaveStateList *list);
 MigPendingData savevm_pending(const SaveStateList *list, bool exact);
 /* END sections; VM stopped, big lock held unless after the switch to postcopy. */
 bool savevm_complete_live(const SaveContext *c, GError **errp);

@@ -146,7 +146,7 @@ static uint64_t expected_downtime_ms(MigrationState *s)
     if (stat_get(&c->dirty_sync_count) < 2 || !bandwidth) {
         return options_param(&s->m->options, PARAM_DOWNTIME_LIMIT);
     }
-    return stat_get(&c->pending_bytes) * 1000 / bandwidth;
+    return (stat_get(&c->pending_bytes) + stat_get(&c->stopcopy_bytes)) * 1000 / bandwidth;
 }
 
 static void fill_ram(MigrationState *s, MigrationInfo *info, bool completed)
@@ -210,6 +210,7 @@ MigrationForecast *stats_forecast(MigrationState *s)
     ForecastInput in = {
         .pending = MAX(left - free_of_charge(c), 0) * cost,
         .total = total * cost,
+        .stopped = stat_get(&c->stopcopy_bytes),
         .hot = stat_get(&c->hot_pages) * TARGET_PAGE_SIZE * cost,
         .bandwidth = limit ? MIN(bandwidth, limit) : bandwidth,
         .dirty = stat_get(&c->written_pages_rate) * TARGET_PAGE_SIZE * cost,

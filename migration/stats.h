@@ -45,6 +45,7 @@ typedef struct MigrationCounters {
     uint64_t untouched_pages;    /* when the first pass began */
     uint64_t dirty_sync_bytes;   /* dirty bytes found by the last sync, */
     uint64_t pending_bytes;      /* and what they will take on the wire */
+    uint64_t stopcopy_bytes;     /* devices' state that can only be sent with the guest stopped */
     /* Written by the migration thread at each window end. */
     uint64_t channel_bytes; /* everything put into the main channel */
     uint64_t mbps_milli;    /* 10^3 bit/s, so that it stays an integer */

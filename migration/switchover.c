@@ -31,11 +31,17 @@ uint64_t switchover_budget(MigrationState *s)
     return (double)bandwidth * options_param(o, PARAM_DOWNTIME_LIMIT) / 1000;
 }
 
-static uint64_t pending_bytes(MigrationState *s, bool exact)
+/* Can be sent with the guest running, if it is let run. */
+static uint64_t live_bytes(const MigPendingData *p)
 {
-    MigPendingData p = savevm_pending(s->m->savevm, exact);
+    return p->precopy + p->postcopy;
+}
 
-    return p.precopy + p.postcopy + p.stopcopy;
+static bool fits(const MigPendingData *p, uint64_t budget)
+{
+    uint64_t all = live_bytes(p) + p->stopcopy;
+
+    return !all || all < budget;
 }
 
 /*
@@ -113,19 +119,84 @@ static bool still_on_the_way(MigrationState *s)
     return true;
 }
 
+/* ---- switchover-ack ---- */
+
+static bool wants_acks(const MigrationState *s)
+{
+    return options_cap(&s->m->options, MIGRATION_CAPABILITY_SWITCHOVER_ACK);
+}
+
+bool switchover_ack(void *opaque, GError **errp)
+{
+    MigrationState *s = opaque;
+    bool expected;
+
+    g_mutex_lock(&s->lock);
+    s->acks++;
+    expected = wants_acks(s) &&
+               (migration_has_legacy_acks(s->m) ? s->acks == 1 : s->acks <= s->acks_wanted);
+    g_cond_broadcast(&s->wake);
+    g_mutex_unlock(&s->lock);
+    if (!expected) {
+        error_setg(errp, "The destination allows the switchover more often than it was asked to: "
+                         "capability 'switchover-ack' and migration.switchover-ack-legacy must be "
+                         "the same on both sides");
+    }
+    return expected;
+}
+
+/* A guest that stands still needs nobody's leave. */
+static bool acknowledged(MigrationState *s)
+{
+    bool all;
+
+    if (!wants_acks(s) || s->host->ops->runstate(s->host) != RUN_STATE_RUNNING) {
+        return true;
+    }
+    g_mutex_lock(&s->lock);
+    all = migration_has_legacy_acks(s->m) ? s->acks > 0 : s->acks == s->acks_wanted;
+    g_mutex_unlock(&s->lock);
+    return all;
+}
+
+static MigPendingData look_at_pending(MigrationState *s, bool exact)
+{
+    MigPendingData p = savevm_pending(s->m->savevm, exact);
+
+    g_mutex_lock(&s->lock);
+    s->acks_wanted += p.ack_requests;
+    g_mutex_unlock(&s->lock);
+    return p;
+}
+
+/* The guest is stopped; a device may have changed its mind on the way. */
+static bool still_acknowledged(MigrationState *s, GError **errp)
+{
+    if (wants_acks(s) && look_at_pending(s, false).ack_requests) {
+        error_setg(errp, "A device asked for another acknowledgement of the destination during "
+                         "the switchover");
+        return false;
+    }
+    return true;
+}
+
 bool switchover_due(MigrationState *s)
 {
     uint64_t budget = switchover_budget(s);
-    uint64_t pending = pending_bytes(s, false);
+    MigPendingData p = look_at_pending(s, false);
 
-    if (pending && pending >= budget) {
+    if (!fits(&p, budget) && live_bytes(&p)) {
         return false;
     }
-    pending = pending_bytes(s, true);
-    if (pending && pending >= budget) {
+    p = look_at_pending(s, true);
+    stat_set(&s->m->counters.stopcopy_bytes, p.stopcopy);
+    if (!fits(&p, budget) || !acknowledged(s)) {
+        if (!live_bytes(&p)) {
+            outgoing_wait_for_window(s); /* nothing to do but to look again later */
+        }
         return false;
     }
-    return !worth_another_round(s, pending) && !still_on_the_way(s);
+    return !worth_another_round(s, live_bytes(&p)) && !still_on_the_way(s);
 }
 
 /* ---- stop ---- */
@@ -434,7 +505,8 @@ bool switchover_run(MigrationState *s, GError **errp)
     }
     bql_lock();
     sent = switchover_stop_guest(s, RUN_STATE_FINISH_MIGRATE, errp) &&
-           switchover_enter_device(s, errp) && switchover_send_rest(s, desc, errp);
+           still_acknowledged(s, errp) && switchover_enter_device(s, errp) &&
+           switchover_send_rest(s, desc, errp);
     bql_unlock();
     if (!sent) {
         return false;

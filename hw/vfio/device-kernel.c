@@ -6,6 +6,10 @@
 /* Regions and interrupts beyond those of PCI are never asked for. */
 #define MAX_REGIONS VFIO_PCI_NUM_REGIONS
 
+/* Younger than the headers of Linux 6.1. */
+#define FEATURE_MIG_DATA_SIZE 9
+#define MIG_GET_PRECOPY_INFO  _IO(VFIO_TYPE, VFIO_BASE + 21)
+
 typedef struct {
     uint64_t size, offset; /* 0: none; where in the descriptor */
 } Place;
@@ -251,6 +255,35 @@ static bool kernel_state_read(VFIODevice *d, void *buf, uint32_t *len, GError **
     return true;
 }
 
+static bool kernel_stop_copy_size(VFIODevice *d, uint64_t *bytes, GError **errp)
+{
+    *bytes = 0;
+    return feature(kernel(d), VFIO_DEVICE_FEATURE_GET | FEATURE_MIG_DATA_SIZE, bytes,
+                   sizeof(*bytes), errp);
+}
+
+/* That initial data have begun anew only a kernel says that was asked to (Linux 7.1). */
+static bool kernel_precopy_sizes(VFIODevice *d, VFIOPrecopySizes *sizes, GError **errp)
+{
+    KernelDevice *k = kernel(d);
+    struct {
+        uint32_t argsz, flags;
+        uint64_t initial_bytes, dirty_bytes;
+    } info = {.argsz = sizeof(info)};
+    int ret, error;
+
+    g_mutex_lock(&k->data_lock);
+    ret = k->sys->ioctl(k->data_fd, MIG_GET_PRECOPY_INFO, &info);
+    error = errno;
+    g_mutex_unlock(&k->data_lock);
+    if (ret < 0) {
+        error_setg_errno(errp, error, "the kernel does not tell");
+        return false;
+    }
+    *sizes = (VFIOPrecopySizes){.initial = info.initial_bytes, .dirty = info.dirty_bytes};
+    return true;
+}
+
 static bool kernel_state_write(VFIODevice *d, const void *buf, uint32_t len, GError **errp)
 {
     KernelDevice *k = kernel(d);
@@ -421,6 +454,8 @@ static const VFIODeviceOps kernel_ops = {
     .migration_flags = kernel_migration_flags,
     .set_state = kernel_set_state,
     .state_read = kernel_state_read,
+    .stop_copy_size = kernel_stop_copy_size,
+    .precopy_sizes = kernel_precopy_sizes,
     .state_write = kernel_state_write,
     .log_supported = kernel_log_supported,
     .log_start = kernel_log_start,

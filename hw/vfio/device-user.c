@@ -10,6 +10,11 @@ typedef struct {
     VfioUserDeviceInfo info;
     uint64_t migration_flags;
     bool has_log;
+    /* Without sizes from the server; migration thread. */
+    uint64_t round;      /* bytes read since nothing was left, */
+    uint64_t last_round; /* and when that was so for the last time */
+    uint32_t last_read;
+    bool drained; /* it was so in this session */
 } UserDevice;
 
 /* A state change, which may have to wait for the device's own work. */
@@ -156,17 +161,36 @@ static uint64_t user_migration_flags(VFIODevice *d)
 
 static bool user_set_state(VFIODevice *d, unsigned state, GError **errp)
 {
+    UserDevice *u = user(d);
     struct vfio_device_feature_mig_state set = {.device_state = state, .data_fd = -1}, got;
 
-    return vfio_user_feature(user(d)->client,
+    if (state == VFIO_DEVICE_STATE_PRE_COPY) {
+        u->round = u->last_read = 0;
+        u->drained = false;
+    }
+    return vfio_user_feature(u->client,
                              VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE, &set,
                              sizeof(set), &got, sizeof(got), NULL, STATE_TIMEOUT_MS, errp) == 0;
 }
 
+/* Less than was asked for: that was all for now. */
 static bool user_state_read(VFIODevice *d, void *buf, uint32_t *len, GError **errp)
 {
-    *len = MIN(*len, vfio_user_max_transfer(user(d)->client));
-    return vfio_user_mig_read(user(d)->client, buf, len, errp);
+    UserDevice *u = user(d);
+    uint32_t room = MIN(*len, vfio_user_max_transfer(u->client));
+
+    *len = room;
+    if (!vfio_user_mig_read(u->client, buf, len, errp)) {
+        return false;
+    }
+    u->last_read = *len;
+    u->round += *len;
+    if (*len < room) {
+        u->last_round = u->round;
+        u->round = 0;
+        u->drained = true;
+    }
+    return true;
 }
 
 static bool user_state_write(VFIODevice *d, const void *buf, uint32_t len, GError **errp)
@@ -181,6 +205,55 @@ static bool user_state_write(VFIODevice *d, const void *buf, uint32_t len, GErro
     }
     return true;
 }
+
+/* ---- how much there is; a server that does not say is likely to give what it gave last ---- */
+
+#define LEAST_STOP_COPY (1 * MiB)
+
+static bool user_stop_copy_size(VFIODevice *d, uint64_t *bytes, GError **errp)
+{
+    UserDevice *u = user(d);
+    size_t len = 0;
+
+    if (d->guesses_sizes) {
+        *bytes = MAX(u->last_round, LEAST_STOP_COPY);
+        return true;
+    }
+    if (vfio_user_feature(u->client, VFIO_DEVICE_FEATURE_GET | VFIO_USER_FEATURE_DATA_SIZE, NULL, 0,
+                          bytes, sizeof(*bytes), &len, 0, errp) != 0) {
+        return false;
+    }
+    if (len != sizeof(*bytes)) {
+        error_setg(errp, "%zu bytes about the size of its state, not %zu", len, sizeof(*bytes));
+        return false;
+    }
+    return true;
+}
+
+static bool user_precopy_sizes(VFIODevice *d, VFIOPrecopySizes *sizes, GError **errp)
+{
+    UserDevice *u = user(d);
+    VfioUserPrecopyInfo info;
+    size_t len = 0;
+
+    if (d->guesses_sizes) {
+        *sizes = (VFIOPrecopySizes){.initial = u->drained ? 0 : MAX(u->last_read, 1),
+                                    .dirty = u->drained ? u->last_read : 0};
+        return true;
+    }
+    if (vfio_user_feature(u->client, VFIO_DEVICE_FEATURE_GET | VFIO_USER_FEATURE_PRECOPY_INFO, NULL,
+                          0, &info, sizeof(info), &len, 0, errp) != 0) {
+        return false;
+    }
+    if (len != sizeof(info)) {
+        error_setg(errp, "%zu bytes about the sizes of its state, not %zu", len, sizeof(info));
+        return false;
+    }
+    *sizes = (VFIOPrecopySizes){info.initial_bytes, info.dirty_bytes, info.flags & 1};
+    return true;
+}
+
+/* ---- dirty log ---- */
 
 static bool user_log_supported(VFIODevice *d)
 {
@@ -268,6 +341,8 @@ static const VFIODeviceOps user_ops = {
     .set_state = user_set_state,
     .state_read = user_state_read,
     .state_write = user_state_write,
+    .stop_copy_size = user_stop_copy_size,
+    .precopy_sizes = user_precopy_sizes,
     .log_supported = user_log_supported,
     .log_start = user_log_start,
     .log_stop = user_log_stop,
@@ -290,6 +365,7 @@ VFIODevice *vfio_user_device_new(const char *name, const char *path, unsigned ti
         return NULL;
     }
     vfio_user_set_timeout(u->client, timeout_ms);
+    d->guesses_sizes = !vfio_user_tells_sizes(u->client);
     if (!vfio_user_get_info(u->client, &u->info, errp)) {
         user_free(d);
         return NULL;

@@ -34,6 +34,13 @@ typedef struct {
     uint32_t flags; /* VFIO_REGION_INFO_FLAG_* */
 } VFIORegion;
 
+/* What a device that runs has ready, in bytes. */
+typedef struct {
+    uint64_t initial; /* to be sent before the guest may stop */
+    uint64_t dirty;   /* that, or what has changed since */
+    bool reinit;      /* initial data has begun anew */
+} VFIOPrecopySizes;
+
 /* All with the big lock held, except free's after the device has gone. */
 typedef struct {
     /* Registers: @len is 1, 2, 4 or 8 for a BAR, up to 4096 for configuration space. */
@@ -62,6 +69,11 @@ typedef struct {
     /* State bytes: *len in: room, out: what came; 0: nothing now, or the end. */
     bool (*state_read)(VFIODevice *d, void *buf, uint32_t *len, GError **errp);
     bool (*state_write)(VFIODevice *d, const void *buf, uint32_t len, GError **errp);
+    /* All that would come if the device stopped now. False, or no such operation: it does not say.
+     */
+    bool (*stop_copy_size)(VFIODevice *d, uint64_t *bytes, GError **errp);
+    /* In PRE_COPY and PRE_COPY_P2P; the same. */
+    bool (*precopy_sizes)(VFIODevice *d, VFIOPrecopySizes *sizes, GError **errp);
     /* Log the device's writes to memory; log_supported false: it cannot. */
     bool (*log_supported)(VFIODevice *d);
     bool (*log_start)(VFIODevice *d, GError **errp);
@@ -77,7 +89,8 @@ struct VFIODevice {
     const VFIODeviceOps *ops;
     char *name; /* for messages */
     AddressSpace *as;
-    bool failed; /* atomic: answers to nothing any more */
+    bool guesses_sizes; /* from what was read: ask again after each read */
+    bool failed;        /* atomic: answers to nothing any more */
 };
 
 /* A vfio-user device behind the unix socket @path. @timeout_ms: 0 for the default. */

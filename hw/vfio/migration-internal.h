@@ -6,6 +6,8 @@
 #include "hw/vfio/migration.h"
 
 #define VFIO_CHUNK (1u << 20)
+/* For a device that does not say how much state it has: more than any downtime allows. */
+#define VFIO_SIZE_UNKNOWN (100 * GiB)
 
 struct VFIOMigration {
     VFIOMigrationOwner owner;
@@ -17,7 +19,12 @@ struct VFIOMigration {
     GMutex lock;
     GError *error; /* lock: what ended the session where nobody could be told */
     uint8_t *buf;  /* VFIO_CHUNK bytes; migration or incoming thread */
-    uint32_t last; /* bytes of the last read: the guess at what is left; migration thread */
+    /* What is left to send; atomic, written by the migration thread. */
+    uint64_t initial, dirty; /* in PRE_COPY */
+    uint64_t stop_copy;      /* all, if the device stopped now; VFIO_SIZE_UNKNOWN: nobody knows */
+    bool ack_due;            /* INIT_DATA_SENT is to be sent; migration thread, and the next: */
+    unsigned ack_requests;   /* nobody has been told of yet */
+    bool told_unknown;       /* and the operator has heard so; migration thread */
     /* Of the last migration; atomic. */
     uint64_t sent, sent_us, loaded_bytes, loaded_us;
 };
@@ -43,6 +50,9 @@ bool vfio_migration_set_state(VFIOMigration *v, unsigned state, GError **errp);
 bool vfio_migration_set_state_or(VFIOMigration *v, unsigned state, unsigned recover, GError **errp);
 /* Reset it, so that it runs. */
 void vfio_migration_recover(VFIOMigration *v);
+
+/* The device is about to stop: has its initial data begun anew? Big lock. (migration.c) */
+void vfio_migration_look_again(VFIOMigration *v);
 
 /* Takes @err; the first one fails the migration that runs. */
 void vfio_migration_note_error(VFIOMigration *v, GError *err);

@@ -3,7 +3,8 @@
  * The state of a VFIO device in the stream (spec 60 sections 2 to 7). Section "<path>/vfio":
  *
  *   START  SETUP EOS
- *   PART   one DATA of what the running device has ready, or none; EOS
+ *   PART   one DATA of what the running device has ready, or none; EOS, or with switchover-ack
+ *          INIT_DATA_SENT behind the last of its initial data
  *   END    DATA until the stopped device has no more; EOS
  *   FULL   CONFIG, configuration space and MSI-X table as the guest sees them; EOS
  *
@@ -17,10 +18,11 @@
 #include "util/lock.h"
 #include "util/log.h"
 
-#define VFIO_EOS    UINT64_C(0xFFFFFFFFEF100001)
-#define VFIO_CONFIG UINT64_C(0xFFFFFFFFEF100002)
-#define VFIO_SETUP  UINT64_C(0xFFFFFFFFEF100003)
-#define VFIO_DATA   UINT64_C(0xFFFFFFFFEF100004)
+#define VFIO_EOS            UINT64_C(0xFFFFFFFFEF100001)
+#define VFIO_CONFIG         UINT64_C(0xFFFFFFFFEF100002)
+#define VFIO_SETUP          UINT64_C(0xFFFFFFFFEF100003)
+#define VFIO_INIT_DATA_SENT UINT64_C(0xFFFFFFFFEF100005)
+#define VFIO_DATA           UINT64_C(0xFFFFFFFFEF100004)
 
 static VFIODevice *device(VFIOMigration *v)
 {
@@ -48,10 +50,165 @@ void vfio_migration_fill_info(VFIOMigration *v, VFIOMigrationInfo *info)
     info->sent = __atomic_load_n(&v->sent, __ATOMIC_RELAXED);
     info->sent_us = __atomic_load_n(&v->sent_us, __ATOMIC_RELAXED);
     info->loaded = __atomic_load_n(&v->loaded_bytes, __ATOMIC_RELAXED);
+    info->precopy_left = __atomic_load_n(&v->initial, __ATOMIC_RELAXED) +
+                         __atomic_load_n(&v->dirty, __ATOMIC_RELAXED);
+    info->stop_copy_left = __atomic_load_n(&v->stop_copy, __ATOMIC_RELAXED);
     info->loaded_us = __atomic_load_n(&v->loaded_us, __ATOMIC_RELAXED);
 }
 
+/* ---- what is left ---- */
+
+static uint64_t get(const uint64_t *size)
+{
+    return __atomic_load_n(size, __ATOMIC_RELAXED);
+}
+
+static void set(uint64_t *size, uint64_t bytes)
+{
+    __atomic_store_n(size, bytes, __ATOMIC_RELAXED);
+}
+
+/* @n bytes are not left any more; how many of them were counted. */
+static uint64_t take(uint64_t *size, uint64_t n)
+{
+    n = MIN(n, get(size));
+    set(size, get(size) - n);
+    return n;
+}
+
+static void no_sizes(VFIOMigration *v, const char *which, const GError *err)
+{
+    if (!v->told_unknown) {
+        error_report("%s: how much %s state it has is not known: %s", device(v)->name, which,
+                     err->message);
+    }
+    v->told_unknown = true;
+}
+
+static bool knows(bool has_operation, GError **errp)
+{
+    if (!has_operation) {
+        error_setg(errp, "it cannot be asked");
+    }
+    return has_operation;
+}
+
+static bool plausible(uint64_t bytes, GError **errp)
+{
+    if (bytes > INT64_MAX) {
+        error_setg(errp, "%" PRIu64 " bytes are more than there can be", bytes);
+        return false;
+    }
+    return true;
+}
+
+static void ask_stop_copy_size(VFIOMigration *v)
+{
+    g_autoptr(GError) err = NULL;
+    uint64_t bytes = 0;
+
+    if (!knows(device(v)->ops->stop_copy_size != NULL, &err) ||
+        !device(v)->ops->stop_copy_size(device(v), &bytes, &err) || !plausible(bytes, &err)) {
+        no_sizes(v, "stop-copy", err);
+        bytes = VFIO_SIZE_UNKNOWN;
+    }
+    set(&v->stop_copy, bytes);
+}
+
+static bool wants_acks(VFIOMigration *v)
+{
+    return migration_has_capability(v->owner.migration, MIGRATION_CAPABILITY_SWITCHOVER_ACK);
+}
+
+/* The guest must not stop before the destination has all the initial data. */
+static void request_ack(VFIOMigration *v)
+{
+    if (wants_acks(v)) {
+        v->ack_due = true;
+        v->ack_requests += !migration_has_legacy_acks(v->owner.migration);
+    }
+}
+
+/* What the destination has acknowledged, or will, is worth nothing any more. */
+static void request_ack_again(VFIOMigration *v)
+{
+    if (!v->ack_due && !migration_has_legacy_acks(v->owner.migration)) {
+        request_ack(v);
+    }
+}
+
+static bool ask_precopy_sizes(VFIOMigration *v)
+{
+    g_autoptr(GError) err = NULL;
+    VFIOPrecopySizes sizes = {0};
+    bool known = knows(device(v)->ops->precopy_sizes != NULL, &err) &&
+                 device(v)->ops->precopy_sizes(device(v), &sizes, &err) &&
+                 plausible(sizes.initial, &err) && plausible(sizes.dirty, &err);
+
+    if (!known) {
+        no_sizes(v, "precopy", err);
+        sizes = (VFIOPrecopySizes){0};
+    }
+    set(&v->initial, sizes.initial);
+    set(&v->dirty, sizes.dirty);
+    if (sizes.reinit) {
+        request_ack_again(v);
+    }
+    return known;
+}
+
+/* Not when somebody else than the migration stops the guest: its thread is at work then. */
+void vfio_migration_look_again(VFIOMigration *v)
+{
+    MigrationHost *host = migration_host(v->owner.migration);
+
+    if (v->saving && vfio_migration_is_precopying(v) && wants_acks(v) &&
+        host->ops->runstate(host) == RUN_STATE_FINISH_MIGRATE && !ask_precopy_sizes(v)) {
+        request_ack_again(v); /* for all we know */
+    }
+}
+
+/* @n bytes were read while the device runs: initial data comes first. */
+static void note_read(VFIOMigration *v, uint64_t n)
+{
+    if (device(v)->guesses_sizes) {
+        ask_precopy_sizes(v);
+    } else if (!n) {
+        set(&v->initial, 0);
+        set(&v->dirty, 0);
+    } else {
+        take(&v->dirty, n - take(&v->initial, n));
+    }
+    take(&v->stop_copy, n);
+}
+
+static void vfio_save_pending(void *opaque, MigPendingData *pending, bool exact)
+{
+    VFIOMigration *v = opaque;
+    uint64_t precopy, all;
+
+    if (exact) {
+        ask_stop_copy_size(v);
+    }
+    if (exact && vfio_migration_is_precopying(v)) {
+        ask_precopy_sizes(v);
+    }
+    precopy = get(&v->initial) + get(&v->dirty);
+    all = get(&v->stop_copy);
+    pending->precopy += precopy;
+    pending->stopcopy += all > precopy ? all - precopy : 0;
+    pending->ack_requests += v->ack_requests;
+    v->ack_requests = 0;
+}
+
 /* ---- source ---- */
+
+static void forget_sizes(VFIOMigration *v)
+{
+    set(&v->initial, 0);
+    set(&v->dirty, 0);
+    set(&v->stop_copy, 0);
+}
 
 static void forget_error(VFIOMigration *v)
 {
@@ -60,42 +217,64 @@ static void forget_error(VFIOMigration *v)
     g_clear_error(&err);
 }
 
+static bool vfio_save_prepare(void *opaque, GError **errp)
+{
+    VFIOMigration *v = opaque;
+    static const MigrationCapability impossible[] = {MIGRATION_CAPABILITY_POSTCOPY_RAM,
+                                                     MIGRATION_CAPABILITY_BACKGROUND_SNAPSHOT};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(impossible); i++) {
+        if (migration_has_capability(v->owner.migration, impossible[i])) {
+            error_setg(errp, "%s: VFIO devices cannot migrate with capability '%s': turn it off",
+                       device(v)->name, MigrationCapability_str(impossible[i]));
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool vfio_save_setup(QEMUFile *f, void *opaque, GError **errp)
 {
     VFIOMigration *v = opaque;
 
     forget_error(v);
-    v->last = 0;
+    v->told_unknown = v->ack_due = false;
+    v->ack_requests = 0;
     clear_figures(&v->sent, &v->sent_us);
+    forget_sizes(v);
     v->saving = true;
     qemu_put_be64(f, VFIO_SETUP);
+    ask_stop_copy_size(v);
     if (vfio_migration_state(v) == VFIO_DEVICE_STATE_RUNNING &&
         vfio_migration_offers(v, VFIO_MIGRATION_PRE_COPY) &&
         !vfio_migration_set_state_or(v, VFIO_DEVICE_STATE_PRE_COPY, VFIO_DEVICE_STATE_RUNNING,
                                      errp)) {
         return false;
     }
+    if (vfio_migration_is_precopying(v)) {
+        request_ack(v);
+        ask_precopy_sizes(v);
+    }
     qemu_put_be64(f, VFIO_EOS);
     return true;
 }
 
-/* At most one DATA record; v->last says how long it was. */
-static bool put_data(VFIOMigration *v, QEMUFile *f, GError **errp)
+/* At most one DATA record; *len says how long it was. */
+static bool put_data(VFIOMigration *v, QEMUFile *f, uint32_t *len, GError **errp)
 {
     int64_t begin = g_get_monotonic_time();
-    uint32_t len = VFIO_CHUNK;
 
-    if (!device(v)->ops->state_read(device(v), v->buf, &len, errp)) {
+    *len = VFIO_CHUNK;
+    if (!device(v)->ops->state_read(device(v), v->buf, len, errp)) {
         g_prefix_error(errp, "%s: reading its state: ", device(v)->name);
         return false;
     }
-    count(&v->sent, &v->sent_us, len, begin);
-    if (len) {
+    count(&v->sent, &v->sent_us, *len, begin);
+    if (*len) {
         qemu_put_be64(f, VFIO_DATA);
-        qemu_put_be64(f, len);
-        qemu_put_buffer(f, v->buf, len);
+        qemu_put_be64(f, *len);
+        qemu_put_buffer(f, v->buf, *len);
     }
-    v->last = len;
     return true;
 }
 
@@ -107,26 +286,26 @@ static bool is_precopying(void *opaque)
 static IterateResult vfio_save_iterate(QEMUFile *f, void *opaque, GError **errp)
 {
     VFIOMigration *v = opaque;
+    uint32_t len;
 
-    if (!put_data(v, f, errp)) {
+    if (!put_data(v, f, &len, errp)) {
         return ITERATE_ERROR;
     }
-    qemu_put_be64(f, VFIO_EOS);
-    return v->last ? ITERATE_MORE : ITERATE_DONE;
-}
-
-/* The protocol has no sizes: as much as came last is likely to come again. */
-static void vfio_save_pending(void *opaque, MigPendingData *pending, bool exact)
-{
-    if (is_precopying(opaque)) {
-        pending->precopy += ((VFIOMigration *)opaque)->last;
+    note_read(v, len);
+    if (v->ack_due && !get(&v->initial)) {
+        v->ack_due = false;
+        qemu_put_be64(f, VFIO_INIT_DATA_SENT);
+    } else {
+        qemu_put_be64(f, VFIO_EOS);
     }
+    return len ? ITERATE_MORE : ITERATE_DONE;
 }
 
 static bool vfio_save_complete(QEMUFile *f, void *opaque, GError **errp)
 {
     VFIOMigration *v = opaque;
     GError *err = vfio_migration_take_error(v);
+    uint32_t len;
 
     if (err) {
         g_propagate_error(errp, err);
@@ -137,10 +316,10 @@ static bool vfio_save_complete(QEMUFile *f, void *opaque, GError **errp)
         return false;
     }
     do {
-        if (!put_data(v, f, errp)) {
+        if (!put_data(v, f, &len, errp)) {
             return false;
         }
-    } while (v->last && qemu_file_ok(f));
+    } while (len && qemu_file_ok(f));
     qemu_put_be64(f, VFIO_EOS);
     return true;
 }
@@ -165,6 +344,7 @@ static void vfio_save_cleanup(void *opaque)
     bool ok = true;
 
     v->saving = false;
+    forget_sizes(v);
     if (vfio_migration_is_precopying(v)) {
         ok = vfio_migration_set_state_or(v, VFIO_DEVICE_STATE_RUNNING, VFIO_DEVICE_STATE_ERROR,
                                          &err);
@@ -248,6 +428,23 @@ static bool expect_end(QEMUFile *f, GError **errp)
     return qemu_file_ok(f);
 }
 
+static bool vfio_ack_needed(void *opaque)
+{
+    return vfio_migration_offers(opaque, VFIO_MIGRATION_PRE_COPY);
+}
+
+static bool approve(VFIOMigration *v, GError **errp)
+{
+    if (!wants_acks(v) || !vfio_ack_needed(v)) {
+        error_setg(errp, "%s: its initial data have come, which nobody waits for: %s",
+                   device(v)->name,
+                   wants_acks(v) ? "it knows no PRE_COPY"
+                                 : "turn the capability 'switchover-ack' on here too");
+        return false;
+    }
+    return migration_approve_switchover(v->owner.migration, errp);
+}
+
 static bool vfio_load_state(QEMUFile *f, void *opaque, int version_id, GError **errp)
 {
     VFIOMigration *v = opaque;
@@ -269,6 +466,8 @@ static bool vfio_load_state(QEMUFile *f, void *opaque, int version_id, GError **
             return expect_end(f, errp);
         case VFIO_CONFIG:
             return load_config(v, f, errp);
+        case VFIO_INIT_DATA_SENT:
+            return approve(v, errp); /* no EOS behind it */
         case VFIO_DATA:
             if (!load_data(v, f, errp)) {
                 return false;
@@ -294,6 +493,7 @@ static void vfio_load_cleanup(void *opaque)
 }
 
 static const SaveVMHandlers vfio_handlers = {
+    .save_prepare = vfio_save_prepare,
     .save_setup = vfio_save_setup,
     .save_live_iterate = vfio_save_iterate,
     .is_active_iterate = is_precopying,
@@ -304,6 +504,7 @@ static const SaveVMHandlers vfio_handlers = {
     .load_setup = vfio_load_setup,
     .load_state = vfio_load_state,
     .load_cleanup = vfio_load_cleanup,
+    .switchover_ack_needed = vfio_ack_needed,
 };
 
 /* ---- life cycle ---- */
@@ -317,14 +518,15 @@ VFIOMigration *vfio_migration_new(const VFIOMigrationOwner *owner, const char *p
     v->state = VFIO_DEVICE_STATE_RUNNING;
     v->buf = g_malloc(VFIO_CHUNK);
     g_mutex_init(&v->lock);
-    v->section = savevm_register_live(owner->savevm, idstr, INSTANCE_ID_ANY, 1, &vfio_handlers, v);
+    v->section = savevm_register_live(migration_savevm(owner->migration), idstr, INSTANCE_ID_ANY, 1,
+                                      &vfio_handlers, v);
     return v;
 }
 
 void vfio_migration_free(VFIOMigration *v)
 {
     if (v) {
-        savevm_unregister(v->owner.savevm, v->section);
+        savevm_unregister(migration_savevm(v->owner.migration), v->section);
         g_clear_error(&v->error);
         g_mutex_clear(&v->lock);
         g_free(v->buf);

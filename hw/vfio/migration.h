@@ -15,7 +15,7 @@ typedef struct VFIOMigration VFIOMigration;
 /* What the device belongs to; all must outlive the migration. */
 typedef struct {
     VFIODevice *dev;
-    SaveStateList *savevm;
+    Migration *migration;
     /* The configuration the guest has given it, the whole payload of CONFIG; migration or incoming
      * thread, big lock. The device is RESUMING when it is loaded. */
     bool (*save_config)(void *opaque, QEMUFile *f, GError **errp);

@@ -171,7 +171,7 @@ bool vfio_pci_migration_init(VFIOPCI *s, GError **errp)
     const char *why = obstacle(s);
     VFIOMigrationOwner owner = {
         .dev = s->dev,
-        .savevm = m->savevm,
+        .migration = m->migration,
         .save_config = save_config,
         .load_config = load_config,
         .state_changed = state_changed,

@@ -168,6 +168,7 @@ void vfio_migration_vm_prepare(VFIOMigration *v, bool running)
     if (running) {
         start(v, VFIO_DEVICE_STATE_RUNNING_P2P);
     } else {
+        vfio_migration_look_again(v);
         change(v,
                now == VFIO_DEVICE_STATE_PRE_COPY ? VFIO_DEVICE_STATE_PRE_COPY_P2P
                                                  : VFIO_DEVICE_STATE_RUNNING_P2P,

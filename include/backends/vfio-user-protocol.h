@@ -94,4 +94,17 @@ typedef struct {
     uint32_t argsz, size; /* data follows */
 } VfioUserMigData;
 
+/*
+ * With the capability x_vmtd (our own): how much state there is. VFIO_USER_FEATURE_DATA_SIZE is the
+ * kernel's MIG_DATA_SIZE, one u64: what a STOP_COPY that began now would produce.
+ */
+#define VFIO_USER_FEATURE_DATA_SIZE    9
+#define VFIO_USER_FEATURE_PRECOPY_INFO 0x8001
+
+typedef struct {
+    uint64_t initial_bytes, dirty_bytes; /* to be read in PRE_COPY before the stop, if possible */
+    uint32_t flags;                      /* 1: the initial bytes have begun anew */
+    uint32_t reserved;
+} VfioUserPrecopyInfo;
+
 #endif

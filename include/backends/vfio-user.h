@@ -48,6 +48,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(VfioUserClient, vfio_user_free)
 void vfio_user_set_timeout(VfioUserClient *c, unsigned ms);
 /* Data bytes one message may carry, as agreed. */
 uint64_t vfio_user_max_transfer(const VfioUserClient *c);
+/* Does the server say how much state there is (x_vmtd)? */
+bool vfio_user_tells_sizes(const VfioUserClient *c);
 /* Why the connection broke, NULL while it works; free with g_free(). */
 char *vfio_user_broken(VfioUserClient *c);
 

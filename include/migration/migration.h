@@ -38,6 +38,15 @@ bool migration_incoming_start(Migration *m, const char *spec, GError **errp);
 /* Is an outgoing migration between setup and its end, or a saved state being loaded? Any thread. */
 bool migration_is_running(Migration *m);
 
+/* Is it on? Any thread. */
+bool migration_has_capability(Migration *m, MigrationCapability cap);
+/*
+ * switchover-ack: the destination has what it needs before the guest may stop. With legacy acks
+ * each handler says so once, without as often as the source's has asked. Incoming thread.
+ */
+bool migration_has_legacy_acks(Migration *m);
+bool migration_approve_switchover(Migration *m, GError **errp);
+
 /* Reasons why this VM cannot migrate now. Refused (error) while a migration runs or with
  * -only-migratable. */
 typedef struct MigrationBlocker MigrationBlocker;

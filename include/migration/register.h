@@ -20,6 +20,9 @@ typedef struct {
     uint64_t precopy;  /* must be sent before the stop or during it */
     uint64_t postcopy; /* can also be sent after the switch */
     uint64_t stopcopy; /* only available once the VM is stopped (estimate) */
+    /* Handlers that since they were asked last began to wait for a word of the destination, without
+     * which the guest must not stop (spec 60 section 5). */
+    unsigned ack_requests;
 } MigPendingData;
 
 typedef enum {
@@ -61,6 +64,7 @@ typedef struct SaveVMHandlers {
     bool (*load_state)(QEMUFile *f, void *opaque, int version_id, GError **errp);
     /* At incoming teardown, also if setup never ran; BQL. */
     void (*load_cleanup)(void *opaque);
+    /* Behind load_setup: will it call migration_approve_switchover()? */
     bool (*switchover_ack_needed)(void *opaque);
 } SaveVMHandlers;
 

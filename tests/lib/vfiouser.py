@@ -82,14 +82,17 @@ class Device(threading.Thread):
 
     def __init__(self, path: str, hook: Callable[[int, bytes], bytes | int | None] | None = None, *,
                  flags: int = 0, logging: bool = True, bulk: int = 1 << 20,
-                 journal: list[tuple[str, int]] | None = None) -> None:
+                 journal: list[tuple[str, int]] | None = None, sizes: bool = False) -> None:
         super().__init__(daemon=True)
         self.path, self.hook, self.flags, self.logging = path, hook, flags, logging
         self.bulk = bytearray(bulk)
         self.state, self.states = RUNNING, [RUNNING]  # every one it went through
+        # With sizes it tells how much state it has; the two below are told instead of the truth.
+        self.sizes, self.stop_size, self.initial_size = sizes, None, None
+        self.initial_left, self.reinit = 0, False
         self.journal = journal  # (path, state) that was asked for, of several devices
         self.outbox, self.inbox = bytearray(), bytearray()
-        self.loaded = False
+        self.loaded, self.received = False, 0
         self.log: set[int] | None = None
         self.engine_lock = threading.Lock()
         self.closing = False
@@ -186,8 +189,10 @@ class Device(threading.Thread):
 
     def obey(self, command: int, body: bytes, fds: list[int]) -> bytes | int:
         if command == VERSION:
-            caps = {"capabilities": {"max_msg_fds": 2, "max_data_xfer_size": 1 << 20}}
-            return struct.pack("=HH", 0, 0) + json.dumps(caps).encode() + b"\0"
+            caps = {"max_msg_fds": 2, "max_data_xfer_size": 1 << 20}
+            if self.sizes:
+                caps["x_vmtd"] = {"precopy_info": True, "data_size": True}
+            return struct.pack("=HH", 0, 0) + json.dumps({"capabilities": caps}).encode() + b"\0"
         if command == GET_INFO:
             return struct.pack("=IIII", 16, 3, 9, 5)
         if command == GET_REGION:
@@ -332,6 +337,10 @@ class Device(threading.Thread):
                 self.journal.append((self.path, wanted))
             error = self.set_state(wanted)
             return error or body
+        if what == 9 and self.sizes:
+            return body[:8] + struct.pack("=Q", self.stop_copy_size())
+        if what == 0x8001 and self.sizes and self.state in (PRE_COPY, PRE_COPY_P2P):
+            return body[:8] + struct.pack("=QQII", *self.precopy_sizes(), self.reinit, 0)
         if what not in (6, 7, 8) or not self.logging:
             return errno.EINVAL
         with self.engine_lock:
@@ -342,6 +351,22 @@ class Device(threading.Thread):
             elif what == 8:
                 return self.report(body)
         return body
+
+    def stop_copy_size(self) -> int:
+        if self.stop_size is not None:
+            return self.stop_size
+        return (len(self.outbox) if self.state in SAVING else len(self.bulk_records())) + 1 + len(self.regs) + 1
+
+    def precopy_sizes(self) -> tuple[int, int]:
+        if self.initial_size is not None:
+            return self.initial_size, len(self.outbox)
+        return min(self.initial_left, len(self.outbox)), max(0, len(self.outbox) - self.initial_left)
+
+    def start_over(self) -> None:
+        """Initial data that was read is worth nothing any more."""
+        with self.engine_lock:
+            self.outbox += self.bulk_records()
+            self.initial_left, self.reinit = len(self.outbox), True
 
     def report(self, body: bytes) -> bytes | int:
         base, length = struct.unpack_from("=QQ", body, 8)
@@ -367,6 +392,7 @@ class Device(threading.Thread):
         with self.engine_lock:
             if state in SAVING and self.state not in SAVING:
                 self.outbox = self.bulk_records()
+                self.initial_left, self.reinit = 1 << 16, False
             if state == STOP_COPY:
                 self.outbox += b"R" + bytes(self.regs) + b"E"
             elif state == RESUMING:
@@ -385,14 +411,18 @@ class Device(threading.Thread):
     def read_state(self, size: int) -> bytes | int:
         if self.state not in SAVING:
             return errno.EINVAL
-        data = bytes(self.outbox[:size])
-        del self.outbox[:size]
+        with self.engine_lock:
+            data = bytes(self.outbox[:size])
+            del self.outbox[:size]
+            self.initial_left = max(0, self.initial_left - len(data))
+            self.reinit = False
         return struct.pack("=II", 8 + len(data), len(data)) + data
 
     def write_state(self, data: bytes) -> bytes | int:
         if self.state != RESUMING or self.loaded:
             return errno.EINVAL
         self.inbox += data
+        self.received += len(data)
         while self.inbox:
             kind = self.inbox[:1]
             if kind == b"B" and len(self.inbox) >= 17:

@@ -121,15 +121,15 @@ def sides(make_vm, tmp_path):
         made.extend(devices)
         return devices
 
-    def make(*, count: int = 1, source_hook=None, dest_hook=None, dest_args: tuple[str, ...] = (), **options):
+    def make(*, count: int = 1, source_hook=None, dest_hook=None, args: tuple[str, ...] = (), **options):
         make.journals = ([], [])
         source = serve("a", count, source_hook, make.journals[0], **options)
         dest = serve("b", count, dest_hook, make.journals[1], **options)
         for n, device in enumerate(source):
             device.bulk[:] = random.Random(7 + n).randbytes(len(device.bulk))
-        a = Side(make_vm, source)
+        a = Side(make_vm, source, *args)
         made.append(a)
-        b = Side(make_vm, dest, "-incoming", "tcp:127.0.0.1:0", *dest_args)
+        b = Side(make_vm, dest, "-incoming", "tcp:127.0.0.1:0", *args)
         made.append(b)
         return a, b
 
@@ -215,7 +215,7 @@ def test_events_and_figures(sides):
     a, b = sides(flags=5, bulk=3 << 20)
     assert a.vm.cmd("x-query-vfio-migration")[0] == {
         "device-id": "vu", "qom-path": "/machine/peripheral/vu", "device-state": "running", "sent": 0, "sent-us": 0,
-        "loaded": 0, "loaded-us": 0}
+        "loaded": 0, "loaded-us": 0, "precopy-left": 0, "stop-copy-left": 0}
     a.start()
     info = move(a, b)
     [sent], [loaded] = (side.vm.cmd("x-query-vfio-migration") for side in (a, b))
@@ -240,6 +240,106 @@ def unhurried(command, body):
         time.sleep(0.01)
 
 
+def syncs(side: Side) -> int:
+    return side.vm.cmd("query-migrate").get("ram", {}).get("dirty-sync-count", 0)
+
+
+def test_sizes_decide(sides):
+    """A device with more state than the downtime has room for holds the guest back; passes go on meanwhile."""
+    a, b = sides(flags=5, sizes=True, bulk=3 << 20)
+    a.start()
+    a.device.stop_size = 1 << 50
+    a.vm.cmd("migrate-set-parameters", max_bandwidth=10 ** 10, downtime_limit=1000)
+    a.vm.cmd("migrate", uri=listen_address(b.vm))
+    until(lambda: syncs(a) > 4 and a.vm.cmd("query-migrate")["expected-downtime"] > 1000)
+    assert a.vm.cmd("query-migrate")["status"] == "active"
+    [device] = a.vm.cmd("x-query-vfio-migration")
+    assert device["stop-copy-left"] == 1 << 50 and device["sent"] >= 3 << 20
+    until(lambda: "x-forecast" in a.vm.cmd("query-migrate"))
+    assert a.vm.cmd("query-migrate")["x-forecast"]["verdict"] == "will-not-converge"
+    a.device.stop_size = None
+    a.vm.cmd("migrate-set-parameters", downtime_limit=60000)
+    a.vm.wait_migration("completed")
+    b.vm.wait_status("paused")
+    check_moved(a, b)
+    assert a.vm.cmd("x-query-vfio-migration")[0]["stop-copy-left"] == 0
+
+
+@pytest.mark.parametrize("size", [None, 1 << 63], ids=["refused", "absurd"])
+def test_unknown_size(sides, size):
+    """100 GiB are assumed, which takes a fast line or much patience."""
+    def hook(command, body):
+        unknown = command == vfiouser.FEATURE and struct.unpack_from("=I", body, 4)[0] & 0xFFFF == 9
+        return errno.ENOTTY if unknown and size is None else None
+
+    a, b = sides(flags=1, sizes=True, source_hook=hook)
+    a.device.stop_size = size
+    a.start()
+    a.vm.cmd("migrate-set-parameters", max_bandwidth=10 ** 10, downtime_limit=2000)
+    a.vm.cmd("migrate", uri=listen_address(b.vm))
+    until(lambda: syncs(a) > 2)
+    assert a.vm.cmd("x-query-vfio-migration")[0]["stop-copy-left"] == 100 << 30
+    assert "how much stop-copy state it has is not known" in a.vm.log()
+    a.vm.cmd("migrate-set-parameters", avail_switchover_bandwidth=10 ** 12)
+    a.vm.wait_migration("completed")
+    b.vm.wait_status("paused")
+    check_moved(a, b)
+
+
+def test_no_state_at_all_is_no_obstacle(sides):
+    a, b = sides(flags=1, sizes=True)
+    a.device.stop_size = 0
+    a.start()
+    move(a, b)
+    check_moved(a, b)
+
+
+def ack_both(a: Side, b: Side) -> None:
+    for side in (a, b):
+        side.vm.caps(return_path=True, switchover_ack=True)
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["each", "legacy"])
+def test_switchover_ack(sides, legacy):
+    """Both devices are acknowledged, and one again that has begun anew; there is more to send until it may end."""
+    mode = f"migration.switchover-ack-legacy={'on' if legacy else 'off'}"
+    a, b = sides(count=2, flags=7, sizes=True, args=("-global", mode))
+    ack_both(a, b)
+    a.start()
+    a.devices[1].initial_size = 1 << 50  # never done, it says
+    a.vm.cmd("migrate-set-parameters", max_bandwidth=10 ** 10, downtime_limit=60000)
+    a.vm.cmd("migrate", uri=listen_address(b.vm))
+    until(lambda: syncs(a) > 4 and b.device.received > 1 << 16)
+    assert a.vm.status() == "running"
+    if not legacy:
+        a.devices[0].start_over()  # has to be acknowledged once more, which is
+    a.devices[1].initial_size = None
+    a.vm.wait_migration("completed")
+    b.vm.wait_status("paused")
+    check_moved(a, b)
+
+
+def test_switchover_ack_needs_both(sides):
+    a, b = sides(flags=5, sizes=True)
+    with pytest.raises(QMPError, match="Capability 'switchover-ack' requires capability 'return-path'"):
+        a.vm.caps(switchover_ack=True)
+    a.vm.caps(return_path=True, switchover_ack=True)
+    b.vm.caps(return_path=True)
+    a.start()
+    words = fail(a, b)
+    assert "turn the capability 'switchover-ack' on here too" in words
+    assert_unharmed(a)
+
+
+@pytest.mark.parametrize("cap", ["postcopy-ram", "background-snapshot"])
+def test_capabilities_it_cannot_follow(sides, cap):
+    a, b = sides(flags=5)
+    a.vm.caps(**{cap: True})
+    with pytest.raises(QMPError, match=f"cannot migrate with capability '{cap}'"):
+        a.vm.cmd("migrate", uri=listen_address(b.vm))
+    a.start()
+
+
 def test_ring_check_notices_a_lost_page(sides):
     """The oracle itself: a server that hides one page in seven from the log."""
     a, b = sides(flags=5, source_hook=unhurried)
@@ -256,7 +356,7 @@ def test_ring_check_notices_a_lost_page(sides):
     a.start()
     a.vm.cmd("migrate-set-parameters", max_bandwidth=10 ** 8, downtime_limit=0)
     a.vm.cmd("migrate", uri=listen_address(b.vm))
-    until(lambda: a.vm.cmd("query-migrate").get("ram", {}).get("dirty-sync-count", 0) > 2)
+    until(lambda: syncs(a) > 2)
     before = a.written()
     until(lambda: a.written() > before + PAGES)  # every page again, after all were sent
     endless.clear()

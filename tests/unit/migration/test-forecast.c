@@ -39,6 +39,31 @@ static void test_verdicts(void)
     g_assert_null(migration_forecast(&in));
 }
 
+/* What devices give only when stopped takes its part of the downtime, however little memory is
+ * left. */
+static void test_stopped_state(void)
+{
+    ForecastInput in = base;
+    g_autoptr(MigrationForecast) f = NULL;
+    uint64_t limit = 0;
+
+    in.stopped = 20e6;
+    in.dirty = 1e6;
+    g_assert_cmpint(verdict(&in), ==, MIGRATION_VERDICT_CONVERGING);
+    in.stopped = 60e6;
+    f = migration_forecast(&in);
+    g_assert_cmpint(f->verdict, ==, MIGRATION_VERDICT_WILL_NOT_CONVERGE);
+    for (guint i = 0; i < f->remedies->len; i++) {
+        const MigrationAdvice *a = g_ptr_array_index(f->remedies, i);
+
+        g_assert_cmpint(a->remedy, !=, MIGRATION_REMEDY_POSTCOPY);
+        limit = a->remedy == MIGRATION_REMEDY_DOWNTIME_LIMIT ? a->value : limit;
+    }
+    g_assert_cmpuint(limit, >, 600);
+    in.downtime_limit_ms = limit;
+    g_assert_cmpint(verdict(&in), ==, MIGRATION_VERDICT_CONVERGING);
+}
+
 /* The time of a migration with steady rates lies in the stated range. */
 static void test_times(void)
 {
@@ -139,6 +164,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/forecast/verdicts", test_verdicts);
+    g_test_add_func("/forecast/stopped-state", test_stopped_state);
     g_test_add_func("/forecast/times", test_times);
     g_test_add_func("/forecast/remedies", test_remedies);
     g_test_add_func("/forecast/multifd", test_multifd_is_no_remedy);
