@@ -24,14 +24,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return 0;
 }
 
-static bool ended(FakeVM *vm)
-{
-    MigrationStatus status = incoming_status(vm->m->incoming);
-
-    return status == MIGRATION_STATUS_COMPLETED || status == MIGRATION_STATUS_FAILED ||
-           status == MIGRATION_STATUS_POSTCOPY_PAUSED;
-}
-
 static void run_incoming(FakeVM *vm, const uint8_t *bytes, size_t len)
 {
     g_autoptr(QIOChannelSocket) ioc = NULL;
@@ -46,9 +38,7 @@ static void run_incoming(FakeVM *vm, const uint8_t *bytes, size_t len)
     shutdown(fds[0], SHUT_WR);
     ioc = io_channel_socket_new_fd(fds[1], NULL);
     incoming_run_on(vm->m->incoming, IO_CHANNEL(ioc));
-    while (!ended(vm)) {
-        g_main_context_iteration(NULL, TRUE);
-    }
+    fake_vm_wait_incoming(vm);
     close(fds[0]);
 }
 

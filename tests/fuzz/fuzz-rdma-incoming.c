@@ -29,14 +29,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return 0;
 }
 
-static bool ended(FakeVM *vm)
-{
-    MigrationStatus status = incoming_status(vm->m->incoming);
-
-    return status == MIGRATION_STATUS_COMPLETED || status == MIGRATION_STATUS_FAILED ||
-           status == MIGRATION_STATUS_POSTCOPY_PAUSED;
-}
-
 static void say(RdmaEndpoint *ep, RdmaRegion *region, uint8_t *buf, size_t len)
 {
     RdmaWork work = {.id = 1, .addr = buf, .len = len, .lkey = region->lkey};
@@ -74,7 +66,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     RdmaEndpoint *ends[2];
     g_autoptr(RdmaChannel) ch = NULL;
     RdmaConnection *c;
-    RAMBlock *big;
     FakeFabric *f;
     FakeVM *vm;
 
@@ -83,7 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     f = fake_fabric_new();
     vm = fake_vm_new(true);
-    big = ram_block_new_anon(vm->ram, "fake.big", BIG_SIZE, RAM_MIGRATABLE, NULL);
+    ram_block_new_anon(vm->ram, "fake.big", BIG_SIZE, RAM_MIGRATABLE, NULL);
     if (data[0] & POSTCOPY) {
         fake_vm_set_cap(vm, MIGRATION_CAPABILITY_POSTCOPY_RAM);
     }
@@ -99,10 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ch = rdma_channel_new(false, c, NULL);
     rdma_channel_attach(ch, NULL); /* no way back will come */
     incoming_run_on(vm->m->incoming, IO_CHANNEL(ch));
-    while (!ended(vm)) {
-        g_main_context_iteration(NULL, TRUE);
-    }
-    ram_block_free(big);
+    fake_vm_wait_incoming(vm);
     fake_vm_free(vm);
     g_clear_object(&ch);
     ends[0]->ops->close(ends[0]);

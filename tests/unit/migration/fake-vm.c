@@ -402,6 +402,14 @@ void fake_vm_wait_end(FakeVM *src, FakeVM *dst)
     }
 }
 
+void fake_vm_wait_incoming(FakeVM *dst)
+{
+    while (!incoming_ended(dst) &&
+           incoming_status(dst->m->incoming) != MIGRATION_STATUS_POSTCOPY_PAUSED) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+}
+
 char *fake_vm_source_error(FakeVM *src)
 {
     return outgoing_error(src->m->outgoing);

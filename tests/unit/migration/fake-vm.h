@@ -67,6 +67,8 @@ void fake_vm_turn(void);
 void fake_vm_wait_status(FakeVM *src, MigrationStatus status);
 /* Run the main loop until both sides have ended. */
 void fake_vm_wait_end(FakeVM *src, FakeVM *dst);
+/* Until @dst has ended, or waits for another line. */
+void fake_vm_wait_incoming(FakeVM *dst);
 MigrationStatus fake_vm_status(FakeVM *src);
 char *fake_vm_source_error(FakeVM *src);
 char *fake_vm_destination_error(FakeVM *dst);
