@@ -30,7 +30,7 @@ typedef struct {
     Place regions[MAX_REGIONS]; /* that were asked about */
     GArray *maps;               /* Range: what this device asked the address space for */
     uint64_t migration_flags;
-    bool can_log, logging;
+    bool can_log;
     GMutex data_lock; /* a read or write of the state against the change of state that ends it */
     int data_fd;      /* data_lock; -1: no session */
 } KernelDevice;
@@ -334,15 +334,13 @@ static bool kernel_log_start(VFIODevice *d, GError **errp)
 {
     KernelDevice *k = kernel(d);
 
-    k->logging = k->can_log ? start_own_log(k, errp) : vfio_iommu_track(k->iommu, true, errp);
-    return k->logging;
+    return k->can_log ? start_own_log(k, errp) : vfio_iommu_track(k->iommu, true, errp);
 }
 
 static void kernel_log_stop(VFIODevice *d)
 {
     KernelDevice *k = kernel(d);
 
-    k->logging = false;
     if (k->can_log) {
         feature(k, VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP, NULL, 0, NULL);
     } else {
