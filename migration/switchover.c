@@ -364,8 +364,9 @@ bool switchover_store(MigrationState *s, const VMDescWriter *desc, GError **errp
 
 /* How long a cancelled source still listens for the answer to its offer. */
 #define CANCEL_PATIENCE_US (1 * G_TIME_SPAN_SECOND)
-/* The destination may have to read what is still on its way before it confirms. */
-#define CONFIRM_PATIENCE_US (5 * G_TIME_SPAN_SECOND)
+/* The destination may have to read what is still on its way before it confirms: megabytes in the
+ * buffers of a slow line. The guest runs meanwhile. */
+#define CONFIRM_PATIENCE_US (30 * G_TIME_SPAN_SECOND)
 
 /* It may also be waiting for a channel to move, until it gives that up. */
 static int64_t confirm_patience_us(const MigrationState *s)
