@@ -126,7 +126,7 @@ def test_every_capability(vm):
     names = [c["capability"] for c in vm.cmd("query-migrate-capabilities")]
     assert {"events", "return-path", "pause-before-switchover", "validate-uuid", "x-ignore-shared"} <= set(names)
     needs = {"postcopy-preempt": ["postcopy-ram"], "zero-copy-send": ["multifd"],
-             "x-auto-postcopy": ["postcopy-ram"]}
+             "x-auto-postcopy": ["postcopy-ram"], "switchover-ack": ["return-path"]}
     for name in names:
         for state in (True, False):
             vm.cmd("migrate-set-capabilities",
