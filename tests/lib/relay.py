@@ -20,6 +20,7 @@ class Relay:
         self.port = self.listener.getsockname()[1]
         self.resume_at = 0.0
         self.seen = 0  # bytes passed on towards the target
+        self.heard: set[socket.socket] = set()  # connections over which any came
         self.on_bytes: Callable[[int], None] | None = None
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -51,6 +52,7 @@ class Relay:
                 b.sendall(data)
                 if forward:
                     self.seen += len(data)
+                    self.heard.add(a)
                     if self.on_bytes:
                         self.on_bytes(self.seen)
         except OSError:

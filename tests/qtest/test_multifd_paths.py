@@ -40,18 +40,20 @@ class Paths:
         self.dst.cmd("migrate-incoming", uri="tcp:0.0.0.0:0", exit_on_error=False)
         self.port = int(listen_address(self.dst).split(":")[2])
         self.relay = Relay(self.port)
-        self.use(f"tcp:127.0.0.2:{self.port},{self.relay.uri}")
+        self.use(f"tcp:127.0.0.2:{self.port},{self.relay.uri}", 2)
 
     def machine(self, memory: pathlib.Path) -> list[str]:
         return [*pattern_args(**GUEST), "-machine", "memory-backend=mem", "-object",
                 f"memory-backend-file,id=mem,size=128M,mem-path={memory},share=on"]
 
-    def use(self, addresses: str) -> None:
+    def use(self, addresses: str, relayed: int) -> None:
+        """@relayed: how many of the four channels take the relay."""
+        self.relayed = relayed
         self.src.cmd("migrate-set-parameters", x_multifd_addresses=addresses)
 
     def start(self) -> None:
         self.src.cmd("migrate", uri=f"tcp:127.0.0.1:{self.port}")
-        until(lambda: self.relay.seen > 256 << 10, "something passes the relay")
+        until(lambda: self.relay.seen > 256 << 10 and len(self.relay.heard) == self.relayed, "all use the relay")
 
     def notes(self, vm: VM) -> list[str]:
         return [r["text"] for r in vm.cmd("x-query-migration-record") if "text" in r]
@@ -104,7 +106,7 @@ def test_a_path_goes_silent(paths):
 
 def test_all_are_cut(paths):
     """The guest stays, the error says which channel was the last, and it can go later."""
-    paths.use(paths.relay.uri)
+    paths.use(paths.relay.uri, 4)
     paths.start()
     assert paths.relay.cut() == 4
     assert "multifd channel" in paths.src.wait_migration("failed", timeout=60)["error-desc"]
