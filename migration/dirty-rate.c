@@ -216,31 +216,42 @@ static uint64_t meter_pages(DirtyRate *r, unsigned cpu)
     return meter ? dirty_meter_pages(meter) : 0;
 }
 
-/* dirty-ring counts a page again when it is written again after a second, as a ring would. */
-static gpointer logging_thread(gpointer opaque)
+/* What the meters say since note_meters(): by vCPU into r->by_cpu, and all together. */
+static uint64_t rates_of_meters(DirtyRate *r, int64_t ms)
 {
-    DirtyRate *r = opaque;
-    int64_t begin = g_get_monotonic_time(), end = begin + r->wanted_ms * 1000, now = begin, ms;
-    uint64_t pages = 0;
-    bool go_on = true;
+    uint64_t sum = 0;
 
-    while (go_on && now < end) {
-        bool by_cpu = r->mode == DIRTY_RATE_MEASURE_MODE_DIRTY_RING;
-
-        go_on = wait_until(r, by_cpu ? MIN(now + G_USEC_PER_SEC, end) : end);
-        now = g_get_monotonic_time();
-        BQL_LOCK_GUARD();
-        pages += dirty_rate_log_count(r->m);
-    }
-    BQL_LOCK_GUARD();
-    ms = (now - begin) / 1000;
-    dirty_rate_log_stop(r->m);
     for (guint i = 0; i < r->by_cpu->len; i++) {
         uint64_t *value = &g_array_index(r->by_cpu, uint64_t, i);
 
         *value = dirty_rate_mib(meter_pages(r, i) - *value, ms);
+        sum += *value;
     }
-    publish(r, ms, dirty_rate_mib(pages, ms));
+    return sum;
+}
+
+/* dirty-ring counts a page again when it is written again after a second, as a ring would; devices
+ * have none. */
+static gpointer logging_thread(gpointer opaque)
+{
+    DirtyRate *r = opaque;
+    bool by_cpu = r->mode == DIRTY_RATE_MEASURE_MODE_DIRTY_RING, go_on = true;
+    int64_t begin = g_get_monotonic_time(), end = begin + r->wanted_ms * 1000, now = begin, ms = 0;
+    uint64_t pages = 0, rate = 0;
+
+    while (go_on && now < end) {
+        go_on = wait_until(r, by_cpu ? MIN(now + G_USEC_PER_SEC, end) : end);
+        BQL_LOCK_GUARD();
+        now = g_get_monotonic_time(); /* the lock may have taken its time */
+        ms = MAX((now - begin) / 1000, 1);
+        pages += dirty_rate_log_count(r->m);
+        if (now >= end) {
+            rate = by_cpu ? rates_of_meters(r, ms) : dirty_rate_mib(pages, ms);
+        }
+    }
+    BQL_LOCK_GUARD();
+    dirty_rate_log_stop(r->m);
+    publish(r, ms, rate);
     return NULL;
 }
 
