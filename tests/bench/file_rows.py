@@ -134,6 +134,7 @@ def snapshot(bench: "Bench", row: "Row", kind: str) -> dict[str, float]:
     path = bench.files / f"snapshot-{kind}"
     vm = bench.source(row, kind, bench.vmtest.pattern_args(mode="pattern", ws=f"{ws}M", report=0), f"{ws + 64}M")
     vm.caps(background_snapshot=True)
+    vm.cmd("cont")
     vm.qmp.events.clear()
     first = progress(bench, vm)
     time.sleep(1)
@@ -143,6 +144,7 @@ def snapshot(bench: "Bench", row: "Row", kind: str) -> dict[str, float]:
         third = progress(bench, vm)
     finally:
         path.unlink(missing_ok=True)
+        vm.cmd("stop")  # the other one shall not have to share the processors with this guest
     before = (second[1] - first[1]) / (second[0] - first[0])
     meanwhile = (third[1] - second[1]) / (third[0] - second[0])
     return {**result, "guest": meanwhile / before}
