@@ -180,6 +180,14 @@ static bool still_acknowledged(MigrationState *s, GError **errp)
     return true;
 }
 
+/* Could the guest be stopped now? *p: what is left. */
+static bool may_stop(MigrationState *s, uint64_t budget, MigPendingData *p)
+{
+    *p = look_at_pending(s, true);
+    stat_set(&s->m->counters.stopcopy_bytes, p->stopcopy);
+    return fits(p, budget) && acknowledged(s);
+}
+
 bool switchover_due(MigrationState *s)
 {
     uint64_t budget = switchover_budget(s);
@@ -188,15 +196,19 @@ bool switchover_due(MigrationState *s)
     if (!fits(&p, budget) && live_bytes(&p)) {
         return false;
     }
-    p = look_at_pending(s, true);
-    stat_set(&s->m->counters.stopcopy_bytes, p.stopcopy);
-    if (!fits(&p, budget) || !acknowledged(s)) {
+    if (!may_stop(s, budget, &p)) {
         if (!live_bytes(&p)) {
             outgoing_wait_for_window(s); /* nothing to do but to look again later */
         }
         return false;
     }
-    return !worth_another_round(s, live_bytes(&p)) && !still_on_the_way(s);
+    if (worth_another_round(s, live_bytes(&p))) {
+        return false;
+    }
+    /* The guest ran on meanwhile. Sending more before looking again would only fill the channel
+     * again. */
+    return !still_on_the_way(s) ||
+           (may_stop(s, budget, &p) && !worth_another_round(s, live_bytes(&p)));
 }
 
 /* ---- stop ---- */
