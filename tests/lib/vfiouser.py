@@ -466,3 +466,13 @@ class Device(threading.Thread):
                         self.log.add(addr)
                     struct.pack_into("<Q", self.regs, 0x50, seq + 1)
             time.sleep(0.001)
+
+
+def check_ring(guest, ring: int, pages: int, count: int) -> None:
+    """The device has written @count records and stands still: every page holds the newest that belongs there, none is
+    from the future."""
+    for page in range(pages):
+        newest = count - 1 - (count - 1 - page) % pages
+        found, inverse = struct.unpack("<QQ", guest.get(ring + page * 4096, 16))
+        assert found == newest, f"page {page} holds record {found}, the device wrote {newest} (of {count})"
+        assert inverse == ~found & (1 << 64) - 1

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+import vfiouser
 from qtestclient import RAM, Guest, GuestVM
 from vmtest import QMPError, listen_address, pattern_args
 
@@ -91,13 +92,7 @@ class Port:
         until(lambda: self.guest.read(self.ring - 16) == 0x70)
 
     def check_ring(self) -> None:
-        """Every page holds the newest record that belongs there, none is from the future. The device stands still."""
-        count = self.written()
-        for page in range(PAGES):
-            newest = count - 1 - (count - 1 - page) % PAGES
-            found, inverse = struct.unpack("<QQ", self.guest.get(self.ring + page * 4096, 16))
-            assert found == newest, f"page {page} holds record {found}, the device wrote {newest} (of {count})"
-            assert inverse == ~found & (1 << 64) - 1
+        vfiouser.check_ring(self.guest, self.ring, PAGES, self.written())
 
 
 class Side:
