@@ -120,20 +120,29 @@ QIOChannelFile *io_channel_file_new_replacing(const char *path, mode_t mode)
     return f;
 }
 
-static bool give_name(QIOChannelFile *f)
+static bool link_as(QIOChannelFile *f, const char *name)
 {
     g_autofree char *self = g_strdup_printf("/proc/self/fd/%d", f->end.fd);
 
+    return linkat(AT_FDCWD, self, AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0;
+}
+
+/* Where nothing is to be replaced there is no second name that a kill could leave behind. */
+static bool take_name(QIOChannelFile *f)
+{
+    if (!f->temporary && link_as(f, f->target)) {
+        return true;
+    }
     for (unsigned tries = 0; !f->temporary && tries < 8; tries++) {
         g_autofree char *name = sibling_name(f->target);
 
-        if (linkat(AT_FDCWD, self, AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0) {
+        if (link_as(f, name)) {
             f->temporary = g_steal_pointer(&name);
         } else if (errno != EEXIST) {
             break;
         }
     }
-    return f->temporary != NULL;
+    return f->temporary && rename(f->temporary, f->target) == 0;
 }
 
 static bool file_publish(QIOChannel *ioc, GError **errp)
@@ -147,7 +156,7 @@ static bool file_publish(QIOChannel *ioc, GError **errp)
     if (!f->target) {
         return true;
     }
-    if (!give_name(f) || rename(f->temporary, f->target) < 0) {
+    if (!take_name(f)) {
         error_setg_errno(errp, errno, "Unable to replace '%s' by what was written", f->target);
         return false;
     }

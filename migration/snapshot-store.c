@@ -5,10 +5,12 @@
 #include "migration/snapshot-store.h"
 #include "qapi/json-stream.h"
 
-#define FORMAT_VERSION     1
-#define MANIFEST_SUFFIX    ".json"
-#define STATE_SUFFIX       ".vmstate"
-#define STATE_DIGITS       16
+#define FORMAT_VERSION  1
+#define MANIFEST_SUFFIX ".json"
+#define STATE_SUFFIX    ".vmstate"
+/* A manifest that is being written. */
+#define DRAFT_SUFFIX       ".draft"
+#define NUMBER_DIGITS      16
 #define MAX_MANIFEST_BYTES 0x100000
 /* File names end at 255 bytes. */
 #define MAX_STEM_BYTES 200
@@ -34,26 +36,31 @@ static char *path_of(const char *dir, const char *stem, const char *suffix)
     return g_strconcat(dir, "/", stem, suffix, NULL);
 }
 
-/* Is @name a state of the snapshot with @stem? */
-static bool is_state_of(const char *name, const char *stem)
+/* A name that nothing has yet. */
+static char *new_name(const char *stem, const char *suffix)
+{
+    return g_strdup_printf("%s.%08x%08x%s", stem, g_random_int(), g_random_int(), suffix);
+}
+
+/* Can @name come from new_name()? */
+static bool is_numbered(const char *name, const char *stem, const char *suffix)
 {
     size_t n = strlen(stem);
 
-    return strlen(name) == n + 1 + STATE_DIGITS + strlen(STATE_SUFFIX) &&
-           g_str_has_prefix(name, stem) && name[n] == '.' &&
-           strspn(name + n + 1, "0123456789abcdef") == STATE_DIGITS &&
-           g_str_has_suffix(name, STATE_SUFFIX);
+    return strlen(name) == n + 1 + NUMBER_DIGITS + strlen(suffix) && g_str_has_prefix(name, stem) &&
+           name[n] == '.' && strspn(name + n + 1, "0123456789abcdef") == NUMBER_DIGITS &&
+           g_str_has_suffix(name, suffix);
 }
 
-/* Remove the states of a snapshot but @keep, which may be NULL. What a killed save left goes, too.
- */
-static void remove_states(const char *dir, const char *stem, const char *keep)
+/* Remove the states of a snapshot but @keep, which may be NULL, and what killed saves left. */
+static void remove_others(const char *dir, const char *stem, const char *keep)
 {
     g_autoptr(GDir) entries = g_dir_open(dir, 0, NULL);
     const char *name;
 
     while (entries && (name = g_dir_read_name(entries))) {
-        if (is_state_of(name, stem) && (!keep || !g_str_equal(name, keep))) {
+        if ((is_numbered(name, stem, STATE_SUFFIX) && (!keep || !g_str_equal(name, keep))) ||
+            is_numbered(name, stem, DRAFT_SUFFIX)) {
             g_autofree char *path = path_of(dir, name, "");
 
             unlink(path);
@@ -70,7 +77,7 @@ static bool manifest_is_sound(const SnapshotManifest *manifest, const char *stem
                    manifest->godwit_snapshot, FORMAT_VERSION);
         return false;
     }
-    if (!is_state_of(manifest->state, stem)) {
+    if (!is_numbered(manifest->state, stem, STATE_SUFFIX)) {
         error_setg(errp, "its state has the name of something else");
         return false;
     }
@@ -157,9 +164,20 @@ static bool write_manifest(const char *dir, const char *stem, const SnapshotMani
     g_autoptr(JsonNode) node = qapi_SnapshotManifest_to_json(manifest);
     g_autofree char *text = qapi_json_to_string(node, true);
     g_autofree char *path = path_of(dir, stem, MANIFEST_SUFFIX);
+    g_autofree char *name = new_name(stem, DRAFT_SUFFIX);
+    g_autofree char *draft = path_of(dir, name, "");
 
-    return g_file_set_contents_full(
-        path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0600, errp);
+    /* The draft has a name of ours, so that what a kill leaves is found and removed. */
+    if (!g_file_set_contents_full(draft, text, -1, G_FILE_SET_CONTENTS_DURABLE, 0600, errp)) {
+        unlink(draft);
+        return false;
+    }
+    if (rename(draft, path) < 0) {
+        error_setg_errno(errp, errno, "Unable to replace '%s'", path);
+        unlink(draft);
+        return false;
+    }
+    return true;
 }
 
 /* ---- states ---- */
@@ -201,8 +219,7 @@ QIOChannelFile *snapshot_store_create(const char *dir, SnapshotManifest *manifes
         return NULL;
     }
     manifest->godwit_snapshot = FORMAT_VERSION;
-    manifest->state =
-        g_strdup_printf("%s.%08x%08x" STATE_SUFFIX, stem, g_random_int(), g_random_int());
+    manifest->state = new_name(stem, STATE_SUFFIX);
     path = path_of(dir, manifest->state, "");
     file = io_channel_file_new_replacing(path, 0600);
     if (!file) {
@@ -235,7 +252,7 @@ bool snapshot_store_commit(const char *dir, SnapshotManifest *manifest, GError *
         ok = write_manifest(dir, stem, manifest, errp);
     }
     if (ok) {
-        remove_states(dir, stem, manifest->state);
+        remove_others(dir, stem, manifest->state);
     } else {
         unlink(path);
     }
@@ -294,6 +311,6 @@ bool snapshot_store_delete(const char *dir, const char *tag, GError **errp)
         error_setg_errno(errp, errno, "Unable to remove '%s'", path);
         return false;
     }
-    remove_states(dir, stem, NULL);
+    remove_others(dir, stem, NULL);
     return true;
 }

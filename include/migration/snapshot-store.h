@@ -5,8 +5,9 @@
  *     TAG.json                    the manifest (SnapshotManifest of qapi/snapshot.json)
  *     TAG.0123456789abcdef.vmstate  the state, a stream; the manifest has its name and checksum
  *
- * The manifest is written last and replaces the older one at once, so whenever a save ends early
- * the snapshot is the one that was there before. Pure files: any thread, no locks.
+ * The manifest is written last, as TAG.0123456789abcdef.draft, and replaces the older one at once,
+ * so whenever a save ends early the snapshot is the one that was there before. What a killed save
+ * leaves goes with the next save or delete of the same tag. Pure files: any thread, no locks.
  */
 #ifndef GODWIT_MIGRATION_SNAPSHOT_STORE_H
 #define GODWIT_MIGRATION_SNAPSHOT_STORE_H

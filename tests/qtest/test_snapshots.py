@@ -236,10 +236,14 @@ def test_killed_save(make_vm, tmp_path):
         assert (tmp_path / now["state"]).stat().st_size == now["vm-state-size"]
         assert now == before or now["date"] >= before["date"]
         vm.close()
+    for left in (f"s.{0xdead:016x}.vmstate", f"s.{0xbeef:016x}.draft"):
+        (tmp_path / left).write_bytes(b"of a save that was killed")
+    (tmp_path / f"s.x.{0xbeef:016x}.draft").write_bytes(b"of another snapshot")
     vm = start(make_vm, tmp_path, "-loadvm", "s")
     guest_full_pass(vm)
     assert vm.hmp("savevm s") == ""
-    assert len(list(tmp_path.iterdir())) == 2  # nothing is left over
+    assert {p.name for p in tmp_path.iterdir()} == {  # nothing is left over
+        "s.json", manifest(tmp_path, "s")["state"], f"s.x.{0xbeef:016x}.draft"}
 
 
 def test_job_rules(make_vm, tmp_path):
