@@ -5,6 +5,8 @@
 
 #define MAX_REGIONS 100
 #define MAX_IRQS    50
+/* What servers of the wild are known to take as one MIG_DATA_WRITE. */
+#define MIG_WRITE_MAX 65536
 
 /* A descriptor that nobody expects is not kept. */
 static bool call_without_fd(VfioUserClient *c, VfioUserCall *call, GError **errp)
@@ -217,41 +219,72 @@ int vfio_user_feature(VfioUserClient *c, uint32_t flags, const void *in, size_t 
     return 0;
 }
 
+/* Some servers pad the answer; what they say counts. */
+static bool check_mig_data(const VfioUserCall *call, const VfioUserMigData *got, GError **errp)
+{
+    if (got->size > call->data_len) {
+        error_setg(errp, "vfio-user: %zu bytes of device state, %u announced", call->data_len,
+                   got->size);
+        return false;
+    }
+    return true;
+}
+
 bool vfio_user_mig_read(VfioUserClient *c, void *buf, uint32_t *len, GError **errp)
 {
-    VfioUserMigData ask = {.argsz = sizeof(ask) + *len, .size = *len}, got;
-    VfioUserCall call = {
-        .command = VFIO_USER_MIG_DATA_READ,
-        .request = {{&ask, sizeof(ask)}},
-        .n_request = 1,
-        .reply = &got,
-        .reply_size = sizeof(got),
-        .data = buf,
-        .data_max = *len,
-    };
+    uint32_t most = vfio_user_max_transfer(c), room = *len, n;
+    VfioUserMigData ask[VFIO_USER_MIG_READS], got[VFIO_USER_MIG_READS];
+    VfioUserCall calls[VFIO_USER_MIG_READS];
+    bool ok;
 
-    if (!call_without_fd(c, &call, errp)) {
-        return false;
+    for (n = 0; n < VFIO_USER_MIG_READS && n * most < room; n++) {
+        uint32_t part = MIN(room - n * most, most);
+
+        ask[n] = (VfioUserMigData){sizeof(*ask) + part, part};
+        calls[n] = (VfioUserCall){
+            .command = VFIO_USER_MIG_DATA_READ,
+            .request = {{&ask[n], sizeof(ask[n])}},
+            .n_request = 1,
+            .reply = &got[n],
+            .reply_size = sizeof(got[n]),
+            .data = (uint8_t *)buf + n * most,
+            .data_max = part,
+        };
     }
-    /* Some servers pad the answer; what they say counts. */
-    if (got.size > call.data_len) {
-        error_setg(errp, "vfio-user: %zu bytes of device state, %u announced", call.data_len,
-                   got.size);
-        return false;
+    ok = vfio_user_calls(c, calls, n, errp);
+    *len = 0;
+    for (unsigned i = 0; i < n; i++) {
+        if (calls[i].fd >= 0) {
+            close(calls[i].fd);
+        }
+        ok = ok && check_mig_data(&calls[i], &got[i], errp);
+        if (ok) {
+            /* Behind what came before, which may have been less than there was room for. */
+            memmove((uint8_t *)buf + *len, calls[i].data, got[i].size);
+            *len += got[i].size;
+        }
     }
-    *len = got.size;
-    return true;
+    return ok;
 }
 
 bool vfio_user_mig_write(VfioUserClient *c, const void *buf, uint32_t len, GError **errp)
 {
-    VfioUserMigData ask = {.argsz = sizeof(ask) + len, .size = len};
-    VfioUserCall call = {
-        .command = VFIO_USER_MIG_DATA_WRITE,
-        .request = {{&ask, sizeof(ask)}, {(void *)buf, len}},
-        .n_request = 2,
-    };
+    uint32_t most = vfio_user_takes_large_writes(c) ? vfio_user_max_transfer(c) : MIG_WRITE_MAX;
 
-    g_assert(len <= VFIO_USER_MIG_WRITE_MAX);
-    return call_without_fd(c, &call, errp);
+    for (uint32_t done = 0, n; done < len; done += n) {
+        VfioUserMigData ask;
+        VfioUserCall call = {
+            .command = VFIO_USER_MIG_DATA_WRITE,
+            .request = {{&ask, sizeof(ask)}, {(uint8_t *)buf + done, 0}},
+            .n_request = 2,
+        };
+
+        n = MIN(len - done, most);
+        ask = (VfioUserMigData){sizeof(ask) + n, n};
+        call.request[1].iov_len = n;
+        if (!call_without_fd(c, &call, errp)) {
+            return false;
+        }
+    }
+    return true;
 }

@@ -6,6 +6,12 @@
 #include <sys/uio.h>
 #include "backends/vfio-user.h"
 
+typedef enum {
+    CALL_WAITS,    /* nothing has come yet */
+    CALL_ARRIVES,  /* the reader thread fills in what follows */
+    CALL_ANSWERED, /* it has done so */
+} VfioUserProgress;
+
 typedef struct {
     uint16_t command;
     struct iovec request[2];
@@ -19,10 +25,22 @@ typedef struct {
     int fd;              /* the descriptor that came along, the caller's; or -1 */
     int error;           /* errno with which the server refused; 0: it did not, or nobody knows */
     unsigned timeout_ms; /* 0: the client's */
+
+    /* The client's: */
+    uint16_t id;
+    VfioUserProgress progress; /* VfioUserClient.lock */
+    size_t came;               /* bytes of the answer's payload */
 } VfioUserCall;
 
-/* One command and its answer. */
+/* One command and its answer, which the reader thread puts straight where it belongs. */
 bool vfio_user_call(VfioUserClient *c, VfioUserCall *call, GError **errp);
+/*
+ * The same with @n of them, all sent before the first is answered: the server need not wait for us
+ * in between. False: *errp is about the first that failed; the others are over, too.
+ */
+bool vfio_user_calls(VfioUserClient *c, VfioUserCall *calls, unsigned n, GError **errp);
+/* Does MIG_DATA_WRITE take as much as any message? */
+bool vfio_user_takes_large_writes(const VfioUserClient *c);
 /* Descriptors one message may carry. */
 unsigned vfio_user_max_fds(const VfioUserClient *c);
 

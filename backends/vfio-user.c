@@ -2,8 +2,8 @@
 /*
  * Client of the vfio-user protocol: connection, reader thread, calls.
  *
- *   caller        call_lock -> send -> wait for `replied` ----------------> copy the reply
- *   reader thread              read header -> reply? check id, size -> hand over, signal
+ *   caller        call_lock -> send -> wait for `replied` ---------------------> check
+ *   reader thread              read header -> reply? whose? -> read it into the call, signal
  *                                          -> DMA command? callback -> answer
  */
 #include <sys/socket.h>
@@ -25,19 +25,15 @@ struct VfioUserClient {
     void *opaque;
     uint64_t max_transfer; /* what either side may send at once */
     unsigned max_fds;      /* what the server takes in one message */
-    bool tells_sizes;
+    bool tells_sizes, large_writes;
     unsigned timeout_ms;
     GMutex write_lock; /* one message at a time */
     GMutex call_lock;  /* one call at a time */
     uint16_t next_id;  /* call_lock */
     GMutex lock;       /* protects the block below */
     GCond replied;
-    bool waiting, have_reply;
-    uint16_t wanted_id, wanted_command;
-    VfioUserHeader reply;
-    GByteArray *reply_data;
-    int *reply_fds;
-    size_t reply_n_fds;
+    VfioUserCall *calls; /* under way; each stays there while the reader thread is at it */
+    unsigned n_calls;
     char *broken;
 };
 
@@ -208,34 +204,70 @@ static bool serve(VfioUserClient *c, const VfioUserHeader *h, size_t n_fds, GByt
     return serve_dma(c, h, data, errp);
 }
 
-/* Hand the reply to whoever waits for it. Takes @fds. */
-static bool take_reply(VfioUserClient *c, const VfioUserHeader *h, int *fds, size_t n_fds,
-                       GByteArray *data, GError **errp)
+/* Whose reply is it? From now on the reader thread's, or NULL. Nobody waits on a broken connection:
+ * what is over there stays so. */
+static VfioUserCall *claim_call(VfioUserClient *c, const VfioUserHeader *h)
 {
-    bool expected;
+    VfioUserCall *found = NULL;
 
-    if (!read_payload(c, data, h->size - sizeof(*h), errp)) {
-        close_fds(fds, n_fds);
-        return false;
-    }
     g_mutex_lock(&c->lock);
-    expected =
-        c->waiting && !c->have_reply && c->wanted_id == h->id && c->wanted_command == h->command;
-    if (expected) {
-        c->reply = *h;
-        c->have_reply = true;
-        c->reply_fds = fds;
-        c->reply_n_fds = n_fds;
-        g_byte_array_set_size(c->reply_data, 0);
-        g_byte_array_append(c->reply_data, data->data, data->len);
-        g_cond_broadcast(&c->replied);
+    for (unsigned i = 0; i < c->n_calls && !found && !c->broken; i++) {
+        VfioUserCall *call = &c->calls[i];
+
+        if (call->progress == CALL_WAITS && call->id == h->id && call->command == h->command) {
+            found = call;
+            found->progress = CALL_ARRIVES;
+        }
     }
     g_mutex_unlock(&c->lock);
-    if (!expected) {
-        close_fds(fds, n_fds);
-        error_setg(errp, "reply %u to command %u, which nobody asked for", h->id, h->command);
+    return found;
+}
+
+static void release_call(VfioUserClient *c, VfioUserCall *call, VfioUserProgress progress)
+{
+    g_mutex_lock(&c->lock);
+    call->progress = progress;
+    g_cond_broadcast(&c->replied);
+    g_mutex_unlock(&c->lock);
+}
+
+/* Straight to where the caller wants it, unless that has another size in mind. */
+static bool read_reply(VfioUserClient *c, VfioUserCall *call, const VfioUserHeader *h,
+                       GByteArray *scratch, GError **errp)
+{
+    struct iovec iov[2] = {{call->reply, call->reply_size}, {call->data, 0}};
+
+    call->came = h->size - sizeof(*h);
+    if (h->flags & VFIO_USER_ERROR) {
+        call->error = h->error ? (int)h->error : EIO;
     }
-    return expected;
+    if (call->error || call->came < call->reply_size ||
+        call->came > call->reply_size + call->data_max) {
+        return read_payload(c, scratch, call->came, errp);
+    }
+    call->data_len = iov[1].iov_len = call->came - call->reply_size;
+    return !call->came || io_channel_readv_all(IO_CHANNEL(c->ioc), iov, 2, errp);
+}
+
+/* Takes @fds; the first of them is the caller's. */
+static bool take_reply(VfioUserClient *c, const VfioUserHeader *h, int *fds, size_t n_fds,
+                       GByteArray *scratch, GError **errp)
+{
+    VfioUserCall *call = claim_call(c, h);
+    bool ok = false;
+
+    if (!call) {
+        error_setg(errp, "reply %u to command %u, which nobody asked for", h->id, h->command);
+    } else {
+        ok = read_reply(c, call, h, scratch, errp);
+        if (ok && n_fds) {
+            call->fd = fds[0];
+            fds[0] = fds[--n_fds];
+        }
+        release_call(c, call, ok ? CALL_ANSWERED : CALL_WAITS);
+    }
+    close_fds(fds, n_fds);
+    return ok;
 }
 
 static bool read_message(VfioUserClient *c, GByteArray *data, GError **errp)
@@ -277,97 +309,115 @@ static gpointer reader_main(gpointer opaque)
 
 /* ---- calls ---- */
 
-static bool await_reply(VfioUserClient *c, const VfioUserCall *call)
+/* Until it is answered, or never will be. */
+static void await_reply(VfioUserClient *c, VfioUserCall *call)
 {
     int64_t ms = call->timeout_ms ? call->timeout_ms : c->timeout_ms;
     int64_t end = g_get_monotonic_time() + ms * 1000;
+    bool in_time = true;
 
-    while (!c->have_reply && !c->broken) {
-        if (!g_cond_wait_until(&c->replied, &c->lock, end)) {
-            return c->have_reply;
-        }
+    g_mutex_lock(&c->lock);
+    while (in_time && call->progress != CALL_ANSWERED && !c->broken) {
+        in_time = g_cond_wait_until(&c->replied, &c->lock, end);
     }
-    return c->have_reply;
+    if (call->progress != CALL_ANSWERED && !c->broken) {
+        GError *err = NULL;
+
+        error_setg(&err, "no answer to command %u in time (x-msg-timeout, x-state-timeout)",
+                   call->command);
+        g_mutex_unlock(&c->lock);
+        break_connection(c, err); /* the answer could come later, for another call */
+        g_mutex_lock(&c->lock);
+    }
+    /* The connection has ended, and so does what the reader thread is doing. */
+    while (call->progress == CALL_ARRIVES) {
+        g_cond_wait(&c->replied, &c->lock);
+    }
+    g_mutex_unlock(&c->lock);
 }
 
+/* It is over. */
 static bool check_reply(VfioUserClient *c, VfioUserCall *call, GError **errp)
 {
-    size_t len = c->reply_data->len;
+    if (call->progress != CALL_ANSWERED) {
+        g_autofree char *reason = vfio_user_broken(c);
 
-    if (c->reply.flags & VFIO_USER_ERROR) {
-        int code = c->reply.error ? (int)c->reply.error : EIO;
-
-        call->error = code;
-        error_setg_errno(errp, code, "vfio-user: the server refuses command %u", call->command);
+        error_setg(errp, "vfio-user: %s", reason);
         return false;
     }
-    if (len < call->reply_size || len > call->reply_size + call->data_max) {
+    if (call->error) {
+        error_setg_errno(errp, call->error, "vfio-user: the server refuses command %u",
+                         call->command);
+        return false;
+    }
+    if (call->came < call->reply_size || call->came > call->reply_size + call->data_max) {
         error_setg(errp, "vfio-user: answer of %zu bytes to command %u; %zu to %zu were expected",
-                   len, call->command, call->reply_size, call->reply_size + call->data_max);
+                   call->came, call->command, call->reply_size, call->reply_size + call->data_max);
         return false;
-    }
-    if (call->reply_size) {
-        memcpy(call->reply, c->reply_data->data, call->reply_size);
-    }
-    call->data_len = len - call->reply_size;
-    if (call->data_len) {
-        memcpy(call->data, c->reply_data->data + call->reply_size, call->data_len);
-    }
-    if (c->reply_n_fds) {
-        call->fd = c->reply_fds[0];
-        c->reply_fds[0] = c->reply_fds[--c->reply_n_fds];
     }
     return true;
 }
 
-/* One command and its answer; call_lock held. */
-static bool exchange(VfioUserClient *c, VfioUserCall *call, GError **errp)
+static void begin_calls(VfioUserClient *c, VfioUserCall *calls, unsigned n)
 {
-    VfioUserHeader h = {.id = ++c->next_id, .command = call->command};
-    GError *err = NULL;
-    bool ok = false;
-
     g_mutex_lock(&c->lock);
-    c->waiting = true;
-    c->have_reply = false;
-    c->wanted_id = h.id;
-    c->wanted_command = h.command;
+    for (unsigned i = 0; i < n; i++) {
+        VfioUserCall *call = &calls[i];
+
+        call->fd = -1;
+        call->error = 0;
+        call->data_len = call->came = 0;
+        call->id = ++c->next_id;
+        call->progress = CALL_WAITS;
+    }
+    c->calls = calls;
+    c->n_calls = n;
     g_mutex_unlock(&c->lock);
+}
+
+static void end_calls(VfioUserClient *c)
+{
+    g_mutex_lock(&c->lock);
+    c->calls = NULL;
+    c->n_calls = 0;
+    g_mutex_unlock(&c->lock);
+}
+
+static void send_call(VfioUserClient *c, const VfioUserCall *call)
+{
+    VfioUserHeader h = {.id = call->id, .command = call->command};
+    GError *err = NULL;
 
     if (!send_message(c, &h, call->request, call->n_request, call->fds, call->n_fds, &err)) {
-        break_connection(c, g_steal_pointer(&err));
+        break_connection(c, err);
     }
-    g_mutex_lock(&c->lock);
-    if (await_reply(c, call)) {
-        ok = check_reply(c, call, errp);
-    } else if (c->broken) {
-        error_setg(errp, "vfio-user: %s", c->broken);
-    } else {
-        error_setg(&err, "no answer to command %u in time (x-msg-timeout, x-state-timeout)",
-                   call->command);
-        error_setg(errp, "vfio-user: %s", err->message);
+}
+
+bool vfio_user_calls(VfioUserClient *c, VfioUserCall *calls, unsigned n, GError **errp)
+{
+    bool ok = true;
+
+    g_mutex_lock(&c->call_lock);
+    begin_calls(c, calls, n);
+    for (unsigned i = 0; i < n; i++) {
+        send_call(c, &calls[i]);
     }
-    close_fds(c->reply_fds, c->reply_n_fds);
-    c->reply_fds = NULL;
-    c->reply_n_fds = 0;
-    c->waiting = c->have_reply = false;
-    g_mutex_unlock(&c->lock);
-    if (err) {
-        break_connection(c, err); /* the answer could come later, for another call */
+    for (unsigned i = 0; i < n; i++) {
+        await_reply(c, &calls[i]);
+        ok = ok && check_reply(c, &calls[i], errp);
+        if (!ok && calls[i].fd >= 0) {
+            close(calls[i].fd);
+            calls[i].fd = -1;
+        }
     }
+    end_calls(c);
+    g_mutex_unlock(&c->call_lock);
     return ok;
 }
 
 bool vfio_user_call(VfioUserClient *c, VfioUserCall *call, GError **errp)
 {
-    bool ok;
-
-    call->fd = -1;
-    call->error = 0;
-    g_mutex_lock(&c->call_lock);
-    ok = exchange(c, call, errp);
-    g_mutex_unlock(&c->call_lock);
-    return ok;
+    return vfio_user_calls(c, call, 1, errp);
 }
 
 /* ---- version ---- */
@@ -381,14 +431,13 @@ static uint64_t limit_of(JsonObject *caps, const char *name, uint64_t defval, ui
     return value < 0 ? 0 : MIN((uint64_t)value, max);
 }
 
-/* Both sizes, or none. */
-static bool grants_sizes(JsonObject *caps)
+/* Our own extension. */
+static bool grants(JsonObject *caps, const char *what)
 {
     JsonNode *node = caps ? json_object_get_member(caps, "x_vmtd") : NULL;
     JsonObject *ext = node && JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
 
-    return ext && json_object_get_boolean_member_with_default(ext, "precopy_info", FALSE) &&
-           json_object_get_boolean_member_with_default(ext, "data_size", FALSE);
+    return ext && json_object_get_boolean_member_with_default(ext, what, FALSE);
 }
 
 /* Unknown members are fine; what we know must make sense. */
@@ -423,7 +472,8 @@ static bool parse_capabilities(VfioUserClient *c, char *text, size_t len, GError
         return false;
     }
     c->max_transfer = MIN(c->max_transfer, DEFAULT_MAX_TRANSFER);
-    c->tells_sizes = grants_sizes(caps);
+    c->tells_sizes = grants(caps, "precopy_info") && grants(caps, "data_size");
+    c->large_writes = grants(caps, "large_writes");
     return true;
 }
 
@@ -432,7 +482,7 @@ static bool agree_on_version(VfioUserClient *c, GError **errp)
     static const char caps[] =
         "{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":1048576,"
         "\"migration\":{\"pgsize\":4096,\"max_bitmap_size\":268435456},"
-        "\"x_vmtd\":{\"precopy_info\":true,\"data_size\":true}}}";
+        "\"x_vmtd\":{\"precopy_info\":true,\"data_size\":true,\"large_writes\":true}}}";
     VfioUserVersion mine = {0, 0}, theirs;
     char text[4096];
     VfioUserCall call = {
@@ -481,7 +531,6 @@ VfioUserClient *vfio_user_client_new(int fd, const VfioUserCallbacks *cb, void *
     g_mutex_init(&c->call_lock);
     g_mutex_init(&c->lock);
     g_cond_init(&c->replied);
-    c->reply_data = g_byte_array_new();
     c->reader = g_thread_new("vfio-user", reader_main, c);
     return agree_on_version(c, errp) ? g_steal_pointer(&c) : NULL;
 }
@@ -513,8 +562,6 @@ void vfio_user_free(VfioUserClient *c)
     io_channel_shutdown(IO_CHANNEL(c->ioc), IO_SHUTDOWN_BOTH);
     g_thread_join(c->reader);
     g_object_unref(c->ioc);
-    close_fds(c->reply_fds, c->reply_n_fds);
-    g_byte_array_unref(c->reply_data);
     g_mutex_clear(&c->write_lock);
     g_mutex_clear(&c->call_lock);
     g_mutex_clear(&c->lock);
@@ -536,6 +583,11 @@ uint64_t vfio_user_max_transfer(const VfioUserClient *c)
 bool vfio_user_tells_sizes(const VfioUserClient *c)
 {
     return c->tells_sizes;
+}
+
+bool vfio_user_takes_large_writes(const VfioUserClient *c)
+{
+    return c->large_writes;
 }
 
 unsigned vfio_user_max_fds(const VfioUserClient *c)

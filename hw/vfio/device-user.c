@@ -177,7 +177,7 @@ static bool user_set_state(VFIODevice *d, unsigned state, GError **errp)
 static bool user_state_read(VFIODevice *d, void *buf, uint32_t *len, GError **errp)
 {
     UserDevice *u = user(d);
-    uint32_t room = MIN(*len, vfio_user_max_transfer(u->client));
+    uint32_t room = MIN(*len, VFIO_USER_MIG_READS * vfio_user_max_transfer(u->client));
 
     *len = room;
     if (!vfio_user_mig_read(u->client, buf, len, errp)) {
@@ -195,15 +195,7 @@ static bool user_state_read(VFIODevice *d, void *buf, uint32_t *len, GError **er
 
 static bool user_state_write(VFIODevice *d, const void *buf, uint32_t len, GError **errp)
 {
-    const uint8_t *p = buf;
-
-    for (uint32_t done = 0, n; done < len; done += n) {
-        n = MIN(len - done, VFIO_USER_MIG_WRITE_MAX);
-        if (!vfio_user_mig_write(user(d)->client, p + done, n, errp)) {
-            return false;
-        }
-    }
-    return true;
+    return vfio_user_mig_write(user(d)->client, buf, len, errp);
 }
 
 /* ---- how much there is; a server that does not say is likely to give what it gave last ---- */

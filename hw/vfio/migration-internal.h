@@ -6,6 +6,8 @@
 #include "hw/vfio/migration.h"
 
 #define VFIO_CHUNK (1u << 20)
+/* So much is read at once of a device that stands still. */
+#define VFIO_BUFFER (4 * VFIO_CHUNK)
 /* For a device that does not say how much state it has: more than any downtime allows. */
 #define VFIO_SIZE_UNKNOWN (100 * GiB)
 
@@ -18,7 +20,7 @@ struct VFIOMigration {
     bool never_run; /* with what came; big lock */
     GMutex lock;
     GError *error; /* lock: what ended the session where nobody could be told */
-    uint8_t *buf;  /* VFIO_CHUNK bytes; migration or incoming thread */
+    uint8_t *buf;  /* VFIO_BUFFER bytes; migration or incoming thread */
     /* What is left to send; atomic, written by the migration thread. */
     uint64_t initial, dirty; /* in PRE_COPY */
     uint64_t stop_copy;      /* all, if the device stopped now; VFIO_SIZE_UNKNOWN: nobody knows */

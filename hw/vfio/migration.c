@@ -259,22 +259,38 @@ static bool vfio_save_setup(QEMUFile *f, void *opaque, GError **errp)
     return true;
 }
 
-/* At most one DATA record; *len says how long it was. */
+/* Bytes that would be copied as quickly as they are sent from where they are. */
+#define WORTH_A_REFERENCE (64 * KiB)
+
+/* DATA records of VFIO_CHUNK each; @f has let go of v->buf afterwards. */
+static void put_records(VFIOMigration *v, QEMUFile *f, uint32_t len)
+{
+    for (uint32_t done = 0, n; done < len; done += n) {
+        n = MIN(len - done, VFIO_CHUNK);
+        qemu_put_be64(f, VFIO_DATA);
+        qemu_put_be64(f, n);
+        if (len < WORTH_A_REFERENCE) {
+            qemu_put_buffer(f, v->buf + done, n);
+        } else {
+            qemu_put_buffer_ref(f, v->buf + done, n);
+        }
+    }
+    if (len >= WORTH_A_REFERENCE) {
+        qemu_fflush(f);
+    }
+}
+
+/* What it has, as much as *len and as came. */
 static bool put_data(VFIOMigration *v, QEMUFile *f, uint32_t *len, GError **errp)
 {
     int64_t begin = g_get_monotonic_time();
 
-    *len = VFIO_CHUNK;
     if (!device(v)->ops->state_read(device(v), v->buf, len, errp)) {
         g_prefix_error(errp, "%s: reading its state: ", device(v)->name);
         return false;
     }
     count(&v->sent, &v->sent_us, *len, begin);
-    if (*len) {
-        qemu_put_be64(f, VFIO_DATA);
-        qemu_put_be64(f, *len);
-        qemu_put_buffer(f, v->buf, *len);
-    }
+    put_records(v, f, *len);
     return true;
 }
 
@@ -286,7 +302,7 @@ static bool is_precopying(void *opaque)
 static IterateResult vfio_save_iterate(QEMUFile *f, void *opaque, GError **errp)
 {
     VFIOMigration *v = opaque;
-    uint32_t len;
+    uint32_t len = VFIO_CHUNK; /* one record */
 
     if (!put_data(v, f, &len, errp)) {
         return ITERATE_ERROR;
@@ -316,6 +332,7 @@ static bool vfio_save_complete(QEMUFile *f, void *opaque, GError **errp)
         return false;
     }
     do {
+        len = VFIO_BUFFER;
         if (!put_data(v, f, &len, errp)) {
             return false;
         }
@@ -375,7 +392,7 @@ static bool load_data(VFIOMigration *v, QEMUFile *f, GError **errp)
     uint64_t len = qemu_get_be64(f);
 
     while (len && qemu_file_ok(f)) {
-        uint32_t n = MIN(len, VFIO_CHUNK);
+        uint32_t n = MIN(len, VFIO_BUFFER);
         int64_t begin;
 
         if (!qemu_get_buffer(f, v->buf, n)) {
@@ -516,7 +533,7 @@ VFIOMigration *vfio_migration_new(const VFIOMigrationOwner *owner, const char *p
 
     v->owner = *owner;
     v->state = VFIO_DEVICE_STATE_RUNNING;
-    v->buf = g_malloc(VFIO_CHUNK);
+    v->buf = g_malloc(VFIO_BUFFER);
     g_mutex_init(&v->lock);
     v->section = savevm_register_live(migration_savevm(owner->migration), idstr, INSTANCE_ID_ANY, 1,
                                       &vfio_handlers, v);

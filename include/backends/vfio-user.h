@@ -81,10 +81,13 @@ bool vfio_user_reset(VfioUserClient *c, GError **errp);
  */
 int vfio_user_feature(VfioUserClient *c, uint32_t flags, const void *in, size_t in_len, void *out,
                       size_t out_max, size_t *out_len, unsigned timeout_ms, GError **errp);
-/* Bytes of the device's state: *len in: room, out: what came; 0: nothing now, or the end. */
+/*
+ * Bytes of the device's state: *len in: room, out: what came; 0: nothing now, or the end. With room
+ * for more than a message several are under way at once, VFIO_USER_MIG_READS at most.
+ */
+#define VFIO_USER_MIG_READS 4
 bool vfio_user_mig_read(VfioUserClient *c, void *buf, uint32_t *len, GError **errp);
-/* @len up to VFIO_USER_MIG_WRITE_MAX. */
-#define VFIO_USER_MIG_WRITE_MAX 65536
+/* Any @len; in pieces of 64 KiB unless the server takes more (x_vmtd). */
 bool vfio_user_mig_write(VfioUserClient *c, const void *buf, uint32_t len, GError **errp);
 
 #endif

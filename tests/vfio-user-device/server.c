@@ -152,10 +152,11 @@ static bool argument(Message *m, void *arg, size_t len, bool *ok)
 static bool serve_version(Message *m)
 {
     VfioUserVersion v;
-    g_autofree char *caps = g_strdup_printf(
-        "{\"capabilities\":{\"max_msg_fds\":%d,\"max_data_xfer_size\":%u%s}}", MAX_FDS,
-        MAX_TRANSFER,
-        m->d->opt->tells_sizes ? ",\"x_vmtd\":{\"precopy_info\":true,\"data_size\":true}" : "");
+    g_autofree char *caps =
+        g_strdup_printf("{\"capabilities\":{\"max_msg_fds\":%d,\"max_data_xfer_size\":%u,"
+                        "\"x_vmtd\":{\"precopy_info\":%s,\"data_size\":%s,\"large_writes\":true}}}",
+                        MAX_FDS, MAX_TRANSFER, m->d->opt->tells_sizes ? "true" : "false",
+                        m->d->opt->tells_sizes ? "true" : "false");
     struct iovec iov[3] = {{0}, {&v, sizeof(v)}, {caps, strlen(caps) + 1}};
 
     if (m->left < sizeof(v) || !take(m, &v, sizeof(v)) || v.major != 0 || !discard(m)) {
