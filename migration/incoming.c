@@ -148,8 +148,10 @@ static uint32_t our_features(const MigrationIncomingState *mis)
     bool adaptive = options_param(&mis->m->options, PARAM_MULTIFD_COMPRESSION) ==
                     MULTI_FD_COMPRESSION_X_ADAPTIVE;
 
+    bool connects = mis->transport && transport_flags(mis->transport) & TRANSPORT_MULTI_CHANNEL;
+
     return PEER_FAILURE_TEXT | PEER_COMMIT | PEER_ZERO_RUN | PEER_PAGE_TWICE | PEER_LOST_CHANNEL |
-           (adaptive ? PEER_ADAPTIVE : 0);
+           (adaptive ? PEER_ADAPTIVE : 0) | (connects ? PEER_PUSH_CHANNELS : 0);
 }
 
 static bool source_pings(void *opaque, uint32_t cookie, GError **errp)
@@ -165,6 +167,10 @@ static bool source_pings(void *opaque, uint32_t cookie, GError **errp)
     }
     if (cookie == STREAM_COMMIT) {
         return source_commits(mis, errp);
+    }
+    if (STREAM_IS_PUSH_ANNOUNCE(cookie) &&
+        !postcopy_incoming_expect(mis, cookie >> 8 & 0xff, cookie & 0xff, errp)) {
+        return false;
     }
     return return_path_pong(mis->return_path, cookie, our_features(mis), errp);
 }

@@ -511,6 +511,7 @@ void outgoing_finish(MigrationState *s)
         io_channel_shutdown(qemu_file_channel(s->file), IO_SHUTDOWN_READ);
         return_path_reader_join(g_steal_pointer(&s->return_path));
     }
+    push_channels_close(s);
     outgoing_end_multifd(s);
     if (s->file) {
         close_file(s);
@@ -600,6 +601,7 @@ void outgoing_cancel(MigrationState *s)
     if (s->multifd) {
         multifd_send_shutdown(s->multifd);
     }
+    push_channels_cut(s);
     qemu_file_shutdown(s->file);
 }
 

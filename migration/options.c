@@ -74,6 +74,8 @@ static const ParamRow params[PARAM__MAX] = {
                              128 * MiB},
     [PARAM_MAX_POSTCOPY_BANDWIDTH] = {"max-postcopy-bandwidth", "max-postcopy-bandwidth", "bytes/s",
                                       0, UINT64_MAX, 0},
+    [PARAM_X_POSTCOPY_CHANNELS] = {"x-postcopy-channels", "x-postcopy-channels", "", 1,
+                                   POSTCOPY_CHANNELS_MAX, 1},
     [PARAM_AVAIL_SWITCHOVER_BANDWIDTH] = {"avail-switchover-bandwidth",
                                           "avail-switchover-bandwidth", "bytes/s", 0, UINT64_MAX,
                                           0},

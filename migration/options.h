@@ -12,6 +12,9 @@
 #include "migration/migration.h"
 #include "migration/multifd/codec.h"
 
+/* x-postcopy-channels at most; the main one is one of them. */
+#define POSTCOPY_CHANNELS_MAX 16
+
 /* Parameters of spec 70 section 10 that this build honours. */
 typedef enum {
     PARAM_X_RDMA_CHUNK_SIZE,
@@ -21,6 +24,7 @@ typedef enum {
     PARAM_ANNOUNCE_STEP,
     PARAM_MAX_BANDWIDTH,
     PARAM_MAX_POSTCOPY_BANDWIDTH,
+    PARAM_X_POSTCOPY_CHANNELS,
     PARAM_AVAIL_SWITCHOVER_BANDWIDTH,
     PARAM_DOWNTIME_LIMIT,
     PARAM_ZERO_PAGE_DETECTION,

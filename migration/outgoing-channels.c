@@ -123,7 +123,7 @@ static void main_opened(QIOChannel *ioc, GError *err, void *opaque)
 
 bool outgoing_connect(MigrationState *s, GError **errp)
 {
-    if (!parse_addresses(s, errp)) {
+    if (!parse_addresses(s, errp) || !push_channels_possible(s->m, s->transport, errp)) {
         return false;
     }
     s->connection = transport_connect(s->transport, s->host, main_opened, s, errp);

@@ -74,7 +74,7 @@ struct MigrationState {
     uint64_t settled_bytes; /* the destination has read this far, or was given the time to */
 
     PostcopySource postcopy;
-    uint64_t retired_bytes; /* atomic: sent on channels that broke */
+    uint64_t retired_bytes; /* atomic: sent on channels that broke, or beside @file */
 
     /* Atomic; times in us of the monotonic clock, 0: not yet. */
     int64_t begin_us, active_us, stop_us, end_us;

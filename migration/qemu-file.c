@@ -361,6 +361,11 @@ void qemu_file_set_rate_limit(QEMUFile *f, uint64_t bytes_per_window)
     __atomic_store_n(&f->window_limit, bytes_per_window, __ATOMIC_RELAXED);
 }
 
+uint64_t qemu_file_rate_limit(const QEMUFile *f)
+{
+    return __atomic_load_n(&f->window_limit, __ATOMIC_RELAXED);
+}
+
 void qemu_file_account(QEMUFile *f, int64_t bytes)
 {
     __atomic_fetch_add(&f->window_other, bytes, __ATOMIC_RELAXED);
@@ -376,7 +381,7 @@ static uint64_t window_used(QEMUFile *f)
 
 bool qemu_file_rate_exceeded(QEMUFile *f)
 {
-    uint64_t limit = __atomic_load_n(&f->window_limit, __ATOMIC_RELAXED);
+    uint64_t limit = qemu_file_rate_limit(f);
 
     if (!qemu_file_ok(f)) {
         return true; /* whoever loops until the window is used up must end */
@@ -386,7 +391,7 @@ bool qemu_file_rate_exceeded(QEMUFile *f)
 
 uint64_t qemu_file_rate_left(QEMUFile *f)
 {
-    uint64_t limit = __atomic_load_n(&f->window_limit, __ATOMIC_RELAXED);
+    uint64_t limit = qemu_file_rate_limit(f);
     uint64_t used = window_used(f);
 
     if (!limit) {

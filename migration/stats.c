@@ -50,6 +50,7 @@ static void begin_window(MigrationState *s, int64_t now)
 {
     s->window = (RateWindow){now, outgoing_bytes(s), pages_now(s), thread_cpu_us()};
     qemu_file_rate_reset(s->file);
+    push_channels_begin_window(s, qemu_file_rate_limit(s->file));
 }
 
 void stats_set_rate_limit(MigrationState *s, uint64_t bandwidth)
@@ -69,7 +70,8 @@ static void apply_rate_limit(MigrationState *s)
     if (s->background) {
         bandwidth = 0; /* what the guest waits for shall not be slow */
     }
-    stats_set_rate_limit(s, bandwidth);
+    /* What pushes beside the main channel has as much as it. */
+    stats_set_rate_limit(s, bandwidth ? MAX(bandwidth / (1 + push_channels_running(s)), 1) : 0);
 }
 
 void stats_start(MigrationState *s)

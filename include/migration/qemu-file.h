@@ -75,6 +75,7 @@ bool qemu_file_seek(QEMUFile *f, uint64_t position, GError **errp);
 /* ---- rate limit (spec 10 section 15); any thread ---- */
 /* Bytes per 100 ms window; 0 = unlimited. */
 void qemu_file_set_rate_limit(QEMUFile *f, uint64_t bytes_per_window);
+uint64_t qemu_file_rate_limit(const QEMUFile *f);
 /* Count bytes that went elsewhere (multifd) against the window; negative: fewer than counted. */
 void qemu_file_account(QEMUFile *f, int64_t bytes);
 bool qemu_file_rate_exceeded(QEMUFile *f);

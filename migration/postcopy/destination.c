@@ -265,9 +265,10 @@ bool postcopy_destination_run(PostcopyDestination *d, GError **errp)
     return true;
 }
 
-PostcopyLoader *postcopy_destination_new_loader(PostcopyDestination *d, GError **errp)
+PostcopyLoader *postcopy_destination_new_loader(PostcopyDestination *d, bool background,
+                                                GError **errp)
 {
-    return postcopy_loader_new(&d->place, false, errp);
+    return postcopy_loader_new(&d->place, background, errp);
 }
 
 void postcopy_destination_measure(PostcopyDestination *d, PostcopyBlocktime *b)

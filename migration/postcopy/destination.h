@@ -45,8 +45,9 @@ bool postcopy_destination_discard(PostcopyDestination *d, const uint8_t *args, s
 bool postcopy_destination_listen(PostcopyDestination *d, ReturnPathWriter *rp,
                                  PostcopyPrepare *prepare, void *opaque, GError **errp);
 bool postcopy_destination_run(PostcopyDestination *d, GError **errp);
-/* The loader of one more channel; after listen. */
-PostcopyLoader *postcopy_destination_new_loader(PostcopyDestination *d, GError **errp);
+/* The loader of one more channel, @background as in postcopy_loader_new(); after listen. */
+PostcopyLoader *postcopy_destination_new_loader(PostcopyDestination *d, bool background,
+                                                GError **errp);
 /* Count in @b how long threads wait from now on; before listen. Takes @b. */
 void postcopy_destination_measure(PostcopyDestination *d, PostcopyBlocktime *b);
 /* Hand over what was measured, or NULL; nobody waits any more. */

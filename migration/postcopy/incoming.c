@@ -161,6 +161,8 @@ static bool advise(MigrationIncomingState *mis, const uint8_t *args, uint16_t le
     return dest != NULL;
 }
 
+static const PushReceiversOps push_ops;
+
 static bool listen_for_faults(MigrationIncomingState *mis, const LoadContext *c, GError **errp)
 {
     PostcopyIncoming *pi = postcopy_of(mis);
@@ -174,6 +176,9 @@ static bool listen_for_faults(MigrationIncomingState *mis, const LoadContext *c,
     }
     ram_load_divert(mis->m->ram, postcopy_destination_load, pi->dest);
     pi->listening = true;
+    g_mutex_lock(&mis->lock);
+    pi->push = push_receivers_new(pi->dest, &push_ops, mis);
+    g_mutex_unlock(&mis->lock);
     incoming_set_status(mis, MIGRATION_STATUS_POSTCOPY_DEVICE);
     return true;
 }
@@ -268,24 +273,57 @@ bool postcopy_incoming_command(const LoadContext *c, uint16_t command, const uin
     }
 }
 
-/* ---- the channel for urgent pages ---- */
+/* ---- more channels ---- */
 
-/* The reading thread's last act. A broken one breaks the line: both sides pause. */
+/* The last act of the thread that reads one: if that broke, so has the line, and both sides pause.
+ * Takes @err. */
+static void note_end(MigrationIncomingState *mis, GError *err)
+{
+    wake(mis);
+    if (err) {
+        recorder_error(mis->m->destination_record, err->message);
+        qemu_file_shutdown(mis->file);
+        g_error_free(err);
+    }
+}
+
+static bool push_ready(unsigned number, void *opaque, GError **errp)
+{
+    MigrationIncomingState *mis = opaque;
+
+    return return_path_pong(mis->return_path, STREAM_PUSH_READY + number, 0, errp);
+}
+
+static void push_ended(GError *err, void *opaque)
+{
+    note_end(opaque, err);
+}
+
+static const PushReceiversOps push_ops = {
+    .ready = push_ready,
+    .ended = push_ended,
+};
+
 static void urgent_ended(GError *err, void *opaque)
 {
     MigrationIncomingState *mis = opaque;
-    bool stopped;
 
     g_mutex_lock(&mis->lock);
-    stopped = !postcopy_of(mis)->urgent; /* by us: its error is our doing */
-    postcopy_of(mis)->urgent_ended = true;
-    g_cond_broadcast(&mis->wake);
-    g_mutex_unlock(&mis->lock);
-    if (err && !stopped) {
-        recorder_error(mis->m->destination_record, err->message);
-        qemu_file_shutdown(mis->file);
+    if (!postcopy_of(mis)->urgent) {
+        g_clear_error(&err); /* stopped by us: it is our doing */
     }
-    g_clear_error(&err);
+    postcopy_of(mis)->urgent_ended = true;
+    g_mutex_unlock(&mis->lock);
+    note_end(mis, err);
+}
+
+bool postcopy_incoming_expect(MigrationIncomingState *mis, uint8_t line, unsigned n, GError **errp)
+{
+    if (!postcopy_of(mis)->listening) { /* `run` may still wait for its turn in the package */
+        error_setg(errp, "The source announces channels for pushed pages before the switch");
+        return false;
+    }
+    return push_receivers_expect(postcopy_of(mis)->push, line, n, errp);
 }
 
 /* There is no handshake; but the first bytes are the upper half of an offset. */
@@ -306,8 +344,10 @@ void postcopy_incoming_extra(MigrationIncomingState *mis, QIOChannel *ioc, uint3
     bool expected;
 
     g_mutex_lock(&mis->lock);
-    expected = expects_urgent(mis, magic);
-    if (expected) {
+    expected = magic == POSTCOPY_CHANNEL_MAGIC ? pi->push != NULL : expects_urgent(mis, magic);
+    if (expected && magic == POSTCOPY_CHANNEL_MAGIC) {
+        push_receivers_add(pi->push, ioc, &err);
+    } else if (expected) {
         pi->urgent_ended = false;
         pi->urgent = preempt_receiver_start(pi->dest, ioc, urgent_ended, mis, &err);
         g_cond_broadcast(&mis->wake);
@@ -332,20 +372,40 @@ static void stop_urgent(MigrationIncomingState *mis)
     preempt_receiver_stop(r);
 }
 
-/* How long the channel for urgent pages may take to come up at the very end. */
-#define URGENT_PATIENCE_US (10 * G_TIME_SPAN_SECOND)
+static void stop_channels(MigrationIncomingState *mis)
+{
+    stop_urgent(mis);
+    if (postcopy_of(mis)->push) {
+        push_receivers_stop(postcopy_of(mis)->push);
+    }
+}
 
-/* The main channel has said its last word; pages may still be under way on the other. */
+/* How long a channel may take to come up at the very end. */
+#define CHANNEL_PATIENCE_US (10 * G_TIME_SPAN_SECOND)
+
+/* May pages still come on another channel than the main one? *absent: on one that is not there yet.
+ * Lock held. */
+static bool others_pending(MigrationIncomingState *mis, bool *absent)
+{
+    PostcopyIncoming *pi = postcopy_of(mis);
+    bool urgent =
+        options_cap(&mis->m->options, MIGRATION_CAPABILITY_POSTCOPY_PREEMPT) && !pi->urgent_ended;
+
+    *absent = urgent && !pi->urgent;
+    return urgent || push_receivers_pending(pi->push);
+}
+
+/* The main channel has said its last word; pages may still be under way on others. */
 static bool await_missing(MigrationIncomingState *mis, GError **errp)
 {
     PostcopyIncoming *pi = postcopy_of(mis);
-    int64_t end = g_get_monotonic_time() + URGENT_PATIENCE_US;
+    int64_t end = g_get_monotonic_time() + CHANNEL_PATIENCE_US;
     uint64_t missing;
+    bool absent;
 
     g_mutex_lock(&mis->lock);
-    while (postcopy_destination_missing(pi->dest) && !pi->urgent_ended &&
-           options_cap(&mis->m->options, MIGRATION_CAPABILITY_POSTCOPY_PREEMPT)) {
-        if (pi->urgent) {
+    while (postcopy_destination_missing(pi->dest) && others_pending(mis, &absent)) {
+        if (!absent) {
             g_cond_wait(&mis->wake, &mis->lock);
         } else if (!g_cond_wait_until(&mis->wake, &mis->lock, end)) {
             break;
@@ -389,7 +449,7 @@ bool postcopy_incoming_eof(void *opaque, GError **errp)
 
 void postcopy_incoming_complete(MigrationIncomingState *mis)
 {
-    stop_urgent(mis);
+    stop_channels(mis);
     postcopy_destination_end(postcopy_of(mis)->dest);
     postcopy_of(mis)->measured = postcopy_destination_take_measured(postcopy_of(mis)->dest);
     return_path_accept(mis->return_path, NULL); /* the guest has been ours for long */
@@ -400,8 +460,9 @@ void postcopy_incoming_cleanup(MigrationIncomingState *mis)
 {
     PostcopyIncoming *pi = postcopy_of(mis);
     PostcopyDestination *dest;
+    PushReceivers *push;
 
-    stop_urgent(mis);
+    stop_channels(mis);
     if (pi->dest) {
         /* A device that waits for a page which will not come: let it go on and fail. */
         postcopy_destination_end(pi->dest);
@@ -409,8 +470,10 @@ void postcopy_incoming_cleanup(MigrationIncomingState *mis)
         qemu_fclose(g_steal_pointer(&pi->package.f), NULL);
         g_mutex_lock(&mis->lock);
         dest = g_steal_pointer(&pi->dest);
+        push = g_steal_pointer(&pi->push);
         g_mutex_unlock(&mis->lock);
         stop_urgent(mis); /* one that came at the last moment */
+        push_receivers_free(push);
         postcopy_destination_free(dest);
         g_clear_error(&pi->pause_reason);
     }
@@ -443,7 +506,7 @@ static void park(MigrationIncomingState *mis, GError *err)
     return_path_writer_detach(mis->return_path);
     qemu_file_shutdown(mis->file);
     rdma_channel_hang_up(qemu_file_channel(mis->file));
-    stop_urgent(mis);
+    stop_channels(mis);
     postcopy_destination_reset(pi->dest);
     g_mutex_lock(&mis->lock);
     g_clear_error(&pi->pause_reason);
@@ -552,7 +615,8 @@ static void recovery_channel(TransportListener *l, QIOChannel *ioc, uint32_t mag
     MigrationIncomingState *mis = opaque;
     bool waits = may_exchange(mis, magic);
 
-    if (!waits && options_cap(&mis->m->options, MIGRATION_CAPABILITY_POSTCOPY_PREEMPT)) {
+    if (!waits && (magic == POSTCOPY_CHANNEL_MAGIC ||
+                   options_cap(&mis->m->options, MIGRATION_CAPABILITY_POSTCOPY_PREEMPT))) {
         postcopy_incoming_extra(mis, ioc, magic);
         return;
     }

@@ -15,6 +15,7 @@
 
 #include "migration/loadvm.h"
 #include "migration/postcopy/preempt.h"
+#include "migration/postcopy/push-channels.h"
 #include "migration/postcopy/recovery-listener.h"
 #include "migration/transport/transport.h"
 
@@ -26,6 +27,7 @@ typedef struct {
     bool listening;              /* the package has said so */
     PreemptReceiver *urgent;     /* under MigrationIncomingState.lock */
     bool urgent_ended;           /* under it too: nothing more comes there */
+    PushReceivers *push;         /* under it too, from listening on */
     GError *pause_reason; /* under MigrationIncomingState.lock: what broke last, while paused */
     bool exchanging;      /* likewise: a listener is about to set `recovers` */
 
@@ -53,8 +55,11 @@ void postcopy_incoming_cleanup(MigrationIncomingState *mis);
 /* What threads waited for pages, once the migration has completed. */
 void postcopy_incoming_fill_info(MigrationIncomingState *mis, MigrationInfo *info);
 
-/* A connection beside those of the stream: the channel for urgent pages, if one is expected. Takes
- * @ioc, of @l. @magic: its first bytes, as in TransportAcceptor. Main thread. */
+/* The source announces @n more channels for pushed pages on line @line. Incoming thread. */
+bool postcopy_incoming_expect(MigrationIncomingState *mis, uint8_t line, unsigned n, GError **errp);
+/* A connection beside those of the stream: one for pushed pages, or the channel for urgent ones, if
+ * it is expected. Takes @ioc, of @l. @magic: its first bytes, as in TransportAcceptor. Main thread.
+ */
 void postcopy_incoming_extra(MigrationIncomingState *mis, QIOChannel *ioc, uint32_t magic);
 
 /* ---- commands; main thread, big lock ---- */

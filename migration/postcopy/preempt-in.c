@@ -41,7 +41,7 @@ PreemptReceiver *preempt_receiver_start(PostcopyDestination *d, QIOChannel *ioc,
     r->f = qemu_file_new_input(ioc);
     r->ended = ended;
     r->opaque = opaque;
-    r->loader = postcopy_destination_new_loader(d, errp);
+    r->loader = postcopy_destination_new_loader(d, false, errp);
     r->thread = r->loader ? g_thread_try_new("preempt", receiver_thread, r, errp) : NULL;
     if (!r->thread) {
         receiver_free(r);

@@ -1,78 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "migration/postcopy/push.h"
-#include "migration/postcopy/release.h"
+#include "migration/postcopy/push-state.h"
 #include "migration/savevm.h"
 #include "migration/wire/postcopy.h"
 #include "migration/wire/ram.h"
 #include "migration/wire/stream.h"
-#include "util/thread.h"
-#include "util/zero.h"
 
 /* A section of the background stream ends after this long, as in precopy. */
 #define SLICE_US (50 * 1000)
-/* Where one page was asked for the next will be, for so long. */
-#define BUSY_US 2000
-/* One more than any page can be. */
-#define NO_HINT UINT64_MAX
-/* Telling zero pages apart in windows (ram/zero.h) pays on long walks: not for the first so many
- * runs after a jump to a page that somebody asked for. */
-#define RUNS_AFTER_JUMP 64
 /* No honest destination has so many threads that wait. */
 #define QUEUE_MAX 65536
 
-typedef struct {
-    unsigned block;
-    uint64_t page;
-} Position;
-
-struct PostcopyPush {
-    DirtyMap *dirty;
-    RamZero *zero;
-    MigrationCounters *counters;
-    void (*wake)(void *opaque);
-    void *opaque;
-    uint64_t left;            /* atomic: pages not claimed */
-    PostcopyRelease *release; /* NULL: not planned */
-
-    /* Migration thread. */
-    RamSink *sink;
-    Position at;
-    unsigned after_jump; /* runs to go until windows pay again */
-
-    /* The thread that reads requests. */
-    DirtyBlock *last_block;
-    RamSink *urgent_sink;
-    GMutex urgent_lock;    /* that thread's, but for the last word on the file */
-    QEMUFile *urgent_file; /* set while that thread does not run */
-    bool again;            /* likewise */
-    bool urgent_over;      /* with urgent_lock: EOS was said */
-
-    /* Atomic: where the background shall go on, block << 40 | page; NO_HINT: as it likes. */
-    uint64_t hint;
-
-    int64_t asked_us; /* atomic: when somebody asked for a page last; 0: never */
-
-    GMutex lock;   /* protects the queue */
-    GArray *queue; /* of Position, host pages asked for */
-    bool queued;   /* atomic: it is not empty */
-};
-
 /* ---- bits ---- */
 
-static uint64_t block_pages(const DirtyBlock *db)
+uint64_t push_next_left(const DirtyBlock *db, uint64_t page)
 {
-    return db->length >> TARGET_PAGE_BITS;
-}
-
-static uint64_t host_pages(const DirtyBlock *db)
-{
-    return db->block->page_size >> TARGET_PAGE_BITS;
-}
-
-/* The first set bit at or after @page while others clear bits; block_pages() if none. */
-static uint64_t next_left(const DirtyBlock *db, uint64_t page)
-{
-    uint64_t pages = block_pages(db);
+    uint64_t pages = push_block_pages(db);
 
     while (page < pages) {
         unsigned long word = __atomic_load_n(&db->map[BIT_WORD(page)], __ATOMIC_RELAXED);
@@ -86,8 +28,7 @@ static uint64_t next_left(const DirtyBlock *db, uint64_t page)
     return pages;
 }
 
-/* Clear the bits of @mask in a word; those that were set are ours. */
-static unsigned long claim_word(PostcopyPush *p, DirtyBlock *db, uint64_t word, unsigned long mask)
+unsigned long push_claim_word(PostcopyPush *p, DirtyBlock *db, uint64_t word, unsigned long mask)
 {
     unsigned long ours = __atomic_fetch_and(&db->map[word], ~mask, __ATOMIC_ACQ_REL) & mask;
 
@@ -111,16 +52,15 @@ static unsigned long word_mask(uint64_t word, uint64_t first, uint64_t end)
     return mask;
 }
 
-/* The whole host page at @page (its first) is ours if its first bit was set. */
-static bool claim_host_page(PostcopyPush *p, DirtyBlock *db, uint64_t page)
+bool push_claim_host_page(PostcopyPush *p, DirtyBlock *db, uint64_t page)
 {
-    uint64_t end = page + host_pages(db), word = BIT_WORD(page);
+    uint64_t end = page + push_host_pages(db), word = BIT_WORD(page);
 
-    if (!(claim_word(p, db, word, BIT_MASK(page)))) {
+    if (!(push_claim_word(p, db, word, BIT_MASK(page)))) {
         return false;
     }
     for (; word <= BIT_WORD(end - 1); word++) {
-        claim_word(p, db, word, word_mask(word, page, end));
+        push_claim_word(p, db, word, word_mask(word, page, end));
     }
     return true;
 }
@@ -130,7 +70,7 @@ static bool claim_host_page(PostcopyPush *p, DirtyBlock *db, uint64_t page)
 /* Of a host page all goes or nothing. */
 static void fill_host_pages(DirtyMap *d, DirtyBlock *db)
 {
-    uint64_t step = host_pages(db), pages = block_pages(db);
+    uint64_t step = push_host_pages(db), pages = push_block_pages(db);
 
     for (uint64_t page = 0; step > 1 && page < pages; page += step) {
         uint64_t set = bitmap_count(db->map, page, step);
@@ -156,10 +96,10 @@ PostcopyPush *postcopy_push_new(DirtyMap *dirty, RamZero *zero, MigrationCounter
     p->wake = wake;
     p->opaque = opaque;
     p->left = dirty->dirty_pages;
-    p->hint = NO_HINT;
-    p->sink = ram_sink_stream_new();
+    p->hint = PUSH_NO_HINT;
+    p->main = walk_new_main(p);
     p->urgent_sink = ram_sink_stream_new();
-    p->queue = g_array_new(FALSE, FALSE, sizeof(Position));
+    p->queue = g_array_new(FALSE, FALSE, sizeof(PushPosition));
     g_mutex_init(&p->lock);
     g_mutex_init(&p->urgent_lock);
     return p;
@@ -168,7 +108,7 @@ PostcopyPush *postcopy_push_new(DirtyMap *dirty, RamZero *zero, MigrationCounter
 void postcopy_push_free(PostcopyPush *p)
 {
     if (p) {
-        p->sink->ops->cleanup(p->sink);
+        postcopy_walk_free(p->main);
         p->urgent_sink->ops->cleanup(p->urgent_sink);
         g_array_unref(p->queue);
         postcopy_release_free(p->release);
@@ -190,16 +130,11 @@ void postcopy_push_begin_release(PostcopyPush *p)
     }
 }
 
-static bool releases(const PostcopyPush *p)
-{
-    return p->release && postcopy_release_begun(p->release);
-}
-
 void postcopy_push_discards(PostcopyPush *p, QEMUFile *f)
 {
     for (unsigned i = 0; i < p->dirty->n; i++) {
         const DirtyBlock *db = &p->dirty->blocks[i];
-        uint64_t pages = block_pages(db), page = find_next_bit(db->map, pages, 0);
+        uint64_t pages = push_block_pages(db), page = find_next_bit(db->map, pages, 0);
         uint8_t args[POSTCOPY_DISCARD_MAX];
         PostcopyRange ranges[POSTCOPY_RANGES_MAX];
         unsigned n = 0;
@@ -224,76 +159,11 @@ uint64_t postcopy_push_left(const PostcopyPush *p)
     return __atomic_load_n(&p->left, __ATOMIC_RELAXED);
 }
 
-/* ---- sending ---- */
-
-static void count(PostcopyPush *p, uint64_t bytes)
+void push_count(PostcopyPush *p, uint64_t bytes)
 {
     stat_add(&p->counters->ram_bytes, bytes);
     stat_add(&p->counters->postcopy_bytes, bytes);
     stat_set(&p->counters->ram_remaining, postcopy_push_left(p) << TARGET_PAGE_BITS);
-}
-
-static bool page_is_zero(const DirtyBlock *db, uint64_t page)
-{
-    return buffer_is_zero(db->block->host + (page << TARGET_PAGE_BITS), TARGET_PAGE_SIZE);
-}
-
-/* How many pages from the start of the run are all zero, or all not. */
-static uint64_t split(PostcopyPush *p, const DirtyBlock *db, const RamRun *run, bool *zero)
-{
-    uint64_t n = 1;
-
-    if (!p->after_jump) {
-        return ram_zero_split(p->zero, run, run->count, run->count, zero);
-    }
-    *zero = page_is_zero(db, run->first);
-    while (n < run->count && page_is_zero(db, run->first + n) == *zero) {
-        n++;
-    }
-    return n;
-}
-
-static bool send_run(PostcopyPush *p, QEMUFile *f, DirtyBlock *db, uint64_t first, uint64_t n,
-                     GError **errp)
-{
-    const RamSinkOps *ops = p->sink->ops;
-    RamRun run = {db->block, first, n};
-
-    while (run.count) {
-        bool zero, ok;
-        uint64_t part = split(p, db, &run, &zero);
-
-        ok = zero ? ops->send_zero_run(p->sink, f, db->block, run.first, part, errp)
-                  : ops->send_run(p->sink, f, db->block, run.first, part, errp);
-        if (!ok) {
-            return false;
-        }
-        stat_add(zero ? &p->counters->zero_pages : &p->counters->normal_pages, part);
-        run.first += part;
-        run.count -= part;
-    }
-    return true;
-}
-
-/* What has been queued leaves, and its memory with it. */
-static void flush_released(PostcopyPush *p, QEMUFile *f)
-{
-    if (qemu_fflush(f)) {
-        postcopy_release_noted(p->release);
-    }
-}
-
-/* A run of claimed pages of the background. */
-static bool push_run(PostcopyPush *p, QEMUFile *f, DirtyBlock *db, uint64_t first, uint64_t n,
-                     GError **errp)
-{
-    if (!send_run(p, f, db, first, n, errp)) {
-        return false;
-    }
-    if (releases(p) && postcopy_release_note(p->release, db, first, n)) {
-        flush_released(p, f);
-    }
-    return true;
 }
 
 /* Claimed pages somebody waits for, at once, each on its own merits. */
@@ -303,7 +173,7 @@ static bool send_urgent(PostcopyPush *p, RamSink *sink, QEMUFile *f, DirtyBlock 
     uint64_t before = qemu_file_transferred(f);
 
     for (uint64_t page = first; page < first + n; page++) {
-        bool zero = page_is_zero(db, page);
+        bool zero = push_page_is_zero(db, page);
         bool ok = zero ? sink->ops->send_zero_run(sink, f, db->block, page, 1, errp)
                        : sink->ops->send_run(sink, f, db->block, page, 1, errp);
 
@@ -313,11 +183,11 @@ static bool send_urgent(PostcopyPush *p, RamSink *sink, QEMUFile *f, DirtyBlock 
         stat_add(zero ? &p->counters->zero_pages : &p->counters->normal_pages, 1);
     }
     qemu_fflush(f);
-    count(p, qemu_file_transferred(f) - before);
+    push_count(p, qemu_file_transferred(f) - before);
     if (!qemu_file_check(f, errp)) {
         return false;
     }
-    if (releases(p)) {
+    if (push_releases(p)) {
         postcopy_release_now(p->release, db, first, n);
     }
     return true;
@@ -328,79 +198,6 @@ static void set_hint(PostcopyPush *p, const DirtyBlock *db, uint64_t page)
     uint64_t block = db - p->dirty->blocks;
 
     __atomic_store_n(&p->hint, block << 40 | page, __ATOMIC_RELAXED);
-}
-
-/* ---- background ---- */
-
-static void follow_hint(PostcopyPush *p)
-{
-    uint64_t hint = NO_HINT;
-
-    if (__atomic_load_n(&p->hint, __ATOMIC_RELAXED) != NO_HINT) {
-        hint = __atomic_exchange_n(&p->hint, NO_HINT, __ATOMIC_RELAXED);
-    }
-    if (hint != NO_HINT) {
-        p->at = (Position){hint >> 40, hint & ((UINT64_C(1) << 40) - 1)};
-        p->after_jump = RUNS_AFTER_JUMP;
-    } else if (p->after_jump) {
-        p->after_jump--;
-    }
-}
-
-/* Where the next page lies that is left; false: nothing is. */
-static bool find_left(PostcopyPush *p)
-{
-    if (!postcopy_push_left(p)) {
-        return false;
-    }
-    /* One visit more than there are blocks: the first may have something before its start. */
-    for (unsigned visits = 0; visits <= p->dirty->n; visits++) {
-        const DirtyBlock *db = &p->dirty->blocks[p->at.block];
-
-        p->at.page = next_left(db, p->at.page);
-        if (p->at.page < block_pages(db)) {
-            return true;
-        }
-        p->at = (Position){(p->at.block + 1) % p->dirty->n, 0};
-    }
-    return false;
-}
-
-/* The next few pages: a huge page, or what is left within a word of the map. */
-static bool send_next(PostcopyPush *p, QEMUFile *f, bool *sent, GError **errp)
-{
-    uint64_t before = qemu_file_transferred(f), word, base;
-    unsigned long ours;
-    DirtyBlock *db;
-    bool ok = true;
-
-    follow_hint(p);
-    *sent = find_left(p);
-    if (!*sent) {
-        return true;
-    }
-    db = &p->dirty->blocks[p->at.block];
-    if (host_pages(db) > 1) {
-        uint64_t page = ROUND_DOWN(p->at.page, host_pages(db));
-
-        p->at.page = page + host_pages(db);
-        ok = !claim_host_page(p, db, page) || push_run(p, f, db, page, host_pages(db), errp);
-    } else {
-        word = BIT_WORD(p->at.page);
-        base = word * BITS_PER_LONG;
-        ours = claim_word(p, db, word, ~0UL << (p->at.page - base));
-        p->at.page = base + BITS_PER_LONG;
-        while (ok && ours) {
-            unsigned first = __builtin_ctzl(ours);
-            unsigned long rest = ~(ours >> first);
-            unsigned n = rest ? (unsigned)__builtin_ctzl(rest) : BITS_PER_LONG;
-
-            ok = push_run(p, f, db, base + first, n, errp);
-            ours &= n == BITS_PER_LONG ? 0 : ~(((1UL << n) - 1) << first);
-        }
-    }
-    count(p, qemu_file_transferred(f) - before);
-    return ok;
 }
 
 /* ---- requests that wait for the migration thread ---- */
@@ -416,29 +213,19 @@ static bool serve_queue(PostcopyPush *p, QEMUFile *f, GError **errp)
 
     g_mutex_lock(&p->lock);
     taken = p->queue;
-    p->queue = g_array_new(FALSE, FALSE, sizeof(Position));
+    p->queue = g_array_new(FALSE, FALSE, sizeof(PushPosition));
     __atomic_store_n(&p->queued, false, __ATOMIC_RELEASE);
     g_mutex_unlock(&p->lock);
     for (unsigned i = 0; i < taken->len; i++) {
-        Position at = g_array_index(taken, Position, i);
+        PushPosition at = g_array_index(taken, PushPosition, i);
         DirtyBlock *db = &p->dirty->blocks[at.block];
 
-        if (claim_host_page(p, db, at.page) &&
-            !send_urgent(p, p->sink, f, db, at.page, host_pages(db), errp)) {
+        if (push_claim_host_page(p, db, at.page) &&
+            !send_urgent(p, walk_sink(p->main), f, db, at.page, push_host_pages(db), errp)) {
             return false;
         }
     }
     return true;
-}
-
-/* Who serves a request may be waiting for this CPU, and would until our time slice ends. */
-static void make_way(const PostcopyPush *p)
-{
-    int64_t asked = __atomic_load_n(&p->asked_us, __ATOMIC_RELAXED);
-
-    if (asked && g_get_monotonic_time() - asked < BUSY_US) {
-        thread_yield();
-    }
 }
 
 IterateResult postcopy_push_section(PostcopyPush *p, QEMUFile *f, bool all, GError **errp)
@@ -453,15 +240,15 @@ IterateResult postcopy_push_section(PostcopyPush *p, QEMUFile *f, bool all, GErr
         if (!all && (qemu_file_rate_exceeded(f) || g_get_monotonic_time() >= deadline)) {
             break;
         }
-        if (!send_next(p, f, &sent, errp)) {
+        if (!postcopy_walk_on(p->main, f, all ? BITS_PER_LONG : postcopy_walk_step(f), &sent,
+                              errp)) {
             return ITERATE_ERROR;
         }
-        make_way(p);
     }
     qemu_put_be64(f, RAM_FLAG_EOS);
-    count(p, RAM_WORD_BYTES);
-    if (releases(p)) {
-        flush_released(p, f);
+    push_count(p, RAM_WORD_BYTES);
+    if (push_releases(p)) {
+        walk_flush_released(p->main, f);
     }
     if (!qemu_file_check(f, errp)) {
         return ITERATE_ERROR;
@@ -492,7 +279,7 @@ void postcopy_push_end_urgent(PostcopyPush *p)
 /* A huge page would take longer than what is in front of it. */
 static bool may_send_again(const PostcopyPush *p, const DirtyBlock *db)
 {
-    return p->again && host_pages(db) == 1;
+    return p->again && push_host_pages(db) == 1;
 }
 
 static bool send_at_once(PostcopyPush *p, DirtyBlock *db, uint64_t page, GError **errp)
@@ -501,7 +288,7 @@ static bool send_at_once(PostcopyPush *p, DirtyBlock *db, uint64_t page, GError 
 
     g_mutex_lock(&p->urgent_lock);
     ok = p->urgent_over ||
-         send_urgent(p, p->urgent_sink, p->urgent_file, db, page, host_pages(db), errp);
+         send_urgent(p, p->urgent_sink, p->urgent_file, db, page, push_host_pages(db), errp);
     g_mutex_unlock(&p->urgent_lock);
     return ok;
 }
@@ -528,10 +315,10 @@ static bool enqueue(PostcopyPush *p, const DirtyBlock *db, uint64_t first, uint6
     bool ok;
 
     g_mutex_lock(&p->lock);
-    for (uint64_t page = first; page < end; page += host_pages(db)) {
+    for (uint64_t page = first; page < end; page += push_host_pages(db)) {
         /* What is not left is on its way. */
-        if (next_left(db, page) == page) {
-            Position at = {db - p->dirty->blocks, page};
+        if (push_next_left(db, page) == page) {
+            PushPosition at = {db - p->dirty->blocks, page};
 
             g_array_append_val(p->queue, at);
         }
@@ -571,8 +358,8 @@ bool postcopy_push_request(PostcopyPush *p, const char *block, uint64_t offset, 
     if (!p->urgent_file && !enqueue(p, db, first, end, errp)) {
         return false;
     }
-    for (uint64_t page = first; p->urgent_file && page < end; page += host_pages(db)) {
-        if ((claim_host_page(p, db, page) || may_send_again(p, db)) &&
+    for (uint64_t page = first; p->urgent_file && page < end; page += push_host_pages(db)) {
+        if ((push_claim_host_page(p, db, page) || may_send_again(p, db)) &&
             !send_at_once(p, db, page, errp)) {
             return false;
         }
@@ -588,15 +375,14 @@ void postcopy_push_restart(PostcopyPush *p)
     uint64_t left = 0;
 
     for (unsigned i = 0; i < p->dirty->n; i++) {
-        left += bitmap_count(p->dirty->blocks[i].map, 0, block_pages(&p->dirty->blocks[i]));
+        left += bitmap_count(p->dirty->blocks[i].map, 0, push_block_pages(&p->dirty->blocks[i]));
     }
     __atomic_store_n(&p->left, left, __ATOMIC_RELAXED);
     g_array_set_size(p->queue, 0);
     __atomic_store_n(&p->queued, false, __ATOMIC_RELEASE);
     p->last_block = NULL;
-    p->at = (Position){0, 0};
-    p->hint = NO_HINT;
-    p->sink->ops->forget_block(p->sink);
+    p->hint = PUSH_NO_HINT;
+    walk_restart(p->main);
     p->urgent_sink->ops->forget_block(p->urgent_sink);
     stat_set(&p->counters->ram_remaining, left << TARGET_PAGE_BITS);
 }
@@ -607,7 +393,7 @@ bool postcopy_push_block(const PostcopyPush *p, unsigned i, const char **name, u
         return false;
     }
     *name = p->dirty->blocks[i].block->idstr;
-    *bits = block_pages(&p->dirty->blocks[i]);
+    *bits = push_block_pages(&p->dirty->blocks[i]);
     return true;
 }
 
@@ -619,8 +405,8 @@ bool postcopy_push_set_received(PostcopyPush *p, const char *block, const unsign
     if (!db) {
         return false;
     }
-    for (uint64_t word = 0; word < BITS_TO_LONGS(block_pages(db)); word++) {
-        db->map[word] = ~received[word] & word_mask(word, 0, block_pages(db));
+    for (uint64_t word = 0; word < BITS_TO_LONGS(push_block_pages(db)); word++) {
+        db->map[word] = ~received[word] & word_mask(word, 0, push_block_pages(db));
     }
     return true;
 }

@@ -2,7 +2,8 @@
 /*
  * Which page goes next, once the guest runs at the destination.
  *
- *   background    walks what is left, from behind the last page somebody asked for
+ *   background    walks what is left, from behind the last page somebody asked for (walk.c);
+ *                 more of them on channels of their own, if there are (push-out.c)
  *   requested     a vCPU over there sleeps: before everything else
  *
  * What is left is the dirty map of precopy, after its last sync. A page is sent by whoever clears
@@ -23,6 +24,7 @@
 #include "migration/stats.h"
 
 typedef struct PostcopyPush PostcopyPush;
+typedef struct PostcopyWalk PostcopyWalk;
 
 /* Background pages go out so many bytes at a time: while a system call copies them, whoever serves
  * a request waits for that CPU, for kernels of servers do not interrupt it. */
@@ -65,6 +67,18 @@ void postcopy_push_end_urgent(PostcopyPush *p);
  */
 bool postcopy_push_request(PostcopyPush *p, const char *block, uint64_t offset, uint64_t length,
                            GError **errp);
+
+/* ---- more channels; one thread each ---- */
+
+/* A walk through what is left that starts behind @part of @parts of all memory and goes round. Any
+ * thread; freed before @p. */
+PostcopyWalk *postcopy_walk_new(PostcopyPush *p, unsigned part, unsigned parts);
+void postcopy_walk_free(PostcopyWalk *w);
+/* How many pages to go on by, so that the window of @f is not exceeded by much. */
+unsigned postcopy_walk_step(QEMUFile *f);
+/* Claim the next few pages that are left, @most of them or a huge one, put them on @f. *sent is
+ * false when nothing is left. False and *errp: @f has failed. */
+bool postcopy_walk_on(PostcopyWalk *w, QEMUFile *f, unsigned most, bool *sent, GError **errp);
 
 /* ---- recovery; nothing else runs ---- */
 

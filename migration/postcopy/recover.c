@@ -126,11 +126,12 @@ static bool handshake(MigrationState *s, GError **errp)
 
 /* ---- pausing ---- */
 
-static void cut_line(MigrationState *s)
+void postcopy_source_cut(MigrationState *s)
 {
     if (s->postcopy.urgent) {
         qemu_file_shutdown(s->postcopy.urgent);
     }
+    push_channels_cut(s);
     qemu_file_shutdown(s->file);
 }
 
@@ -140,7 +141,7 @@ static void park(MigrationState *s, GError *err)
     MigrationStatus now = outgoing_status(s);
 
     migration_fail(s, err);
-    cut_line(s);
+    postcopy_source_cut(s);
     g_mutex_lock(&s->lock);
     while (s->return_path && !s->peer_done) {
         g_cond_wait(&s->wake, &s->lock);
@@ -193,6 +194,7 @@ static void exchange_channel(MigrationState *s, QIOChannel *ioc, QEMUFile *urgen
     QEMUFile *old = s->file, *old_urgent = s->postcopy.urgent;
 
     return_path_reader_join(g_steal_pointer(&s->return_path));
+    push_channels_close(s);
     io_channel_set_blocking(ioc, true, NULL);
     io_channel_set_delay(ioc, false);
     g_mutex_lock(&s->m->line);
@@ -294,6 +296,6 @@ bool postcopy_source_interrupt(MigrationState *s)
     }
     error_setg(&err, "Postcopy migration is paused by the user");
     migration_fail(s, err);
-    cut_line(s);
+    postcopy_source_cut(s);
     return true;
 }

@@ -107,6 +107,8 @@ void postcopy_source_pong(MigrationState *s, uint32_t cookie)
         s->postcopy.loaded = s->offered;
         g_cond_broadcast(&s->wake);
         g_mutex_unlock(&s->lock);
+    } else {
+        push_channels_pong(s, cookie);
     }
 }
 
@@ -240,7 +242,7 @@ static bool switch_over(MigrationState *s, GError **errp)
 
 /* ---- the rest ---- */
 
-static bool push_rest(MigrationState *s, GError **errp)
+static bool push_on(MigrationState *s, GError **errp)
 {
     qemu_file_set_bite(s->file, POSTCOPY_BITE_BYTES);
     stats_start(s); /* from the first byte on at the rate of this phase */
@@ -259,6 +261,25 @@ static bool push_rest(MigrationState *s, GError **errp)
         stats_update(s);
     }
     return true;
+}
+
+static bool push_rest(MigrationState *s, GError **errp)
+{
+    GError *err = NULL;
+    bool ok;
+
+    if (postcopy_push_left(s->postcopy.push)) {
+        push_channels_begin(s);
+    }
+    ok = push_on(s, &err);
+    if (!ok) {
+        migration_fail(s, g_error_copy(err)); /* before what cutting the others looks like */
+    }
+    ok = push_channels_end(s, !ok, &err) && ok;
+    if (err) {
+        g_propagate_error(errp, err);
+    }
+    return ok;
 }
 
 static bool finish_stream(MigrationState *s, GError **errp)

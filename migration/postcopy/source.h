@@ -18,6 +18,7 @@
 
 #include "migration/channels.h"
 #include "migration/postcopy/preempt.h"
+#include "migration/postcopy/push-channels.h"
 #include "migration/postcopy/push.h"
 
 /* Pings: 2 in front of the package, 3 in it, in front of `run`, 4 behind it. */
@@ -31,6 +32,10 @@ typedef struct {
     PostcopyPush *push; /* atomic; NULL until the switch; the RAM section's */
     bool requests_open; /* atomic: the destination may ask for pages */
     QEMUFile *urgent;   /* as MigrationState.file; NULL: no channel of its own */
+
+    /* Under MigrationState.lock where threads meet, push-out.c; NULL: only the main channel. */
+    PushChannels *channels;
+    uint8_t lines; /* how many had such channels; migration thread */
 
     /* Main thread, while the channel for urgent pages is being opened. */
     ChannelsOpening *opening;
@@ -63,6 +68,9 @@ void postcopy_auto_consider(MigrationState *s);
 /* The channel broke: wait for another and agree on what has arrived. False: the process ends.
  * Migration thread. */
 bool postcopy_source_pause(MigrationState *s, GError *err);
+
+/* Shut down all channels of the line. Any thread, Migration.line held. */
+void postcopy_source_cut(MigrationState *s);
 
 /* ---- messages of the destination; return-path thread ---- */
 

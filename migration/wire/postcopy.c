@@ -131,3 +131,32 @@ void postcopy_bitmap_swap(void *dst, const void *src, uint64_t bytes)
         memcpy((uint8_t *)dst + i, &word, 8);
     }
 }
+
+/* ---- channels for pushed pages ---- */
+
+#define CHANNEL_VERSION 1
+
+void postcopy_encode_channel(const PostcopyChannel *c, uint8_t out[POSTCOPY_CHANNEL_BYTES])
+{
+    uint32_t magic = GUINT32_TO_BE(POSTCOPY_CHANNEL_MAGIC);
+
+    memcpy(out, &magic, sizeof(magic));
+    out[4] = CHANNEL_VERSION;
+    out[5] = c->number;
+    out[6] = c->line;
+    out[7] = 0;
+}
+
+bool postcopy_decode_channel(const uint8_t in[POSTCOPY_CHANNEL_BYTES], PostcopyChannel *c,
+                             GError **errp)
+{
+    uint8_t expected[POSTCOPY_CHANNEL_BYTES];
+
+    *c = (PostcopyChannel){.number = in[5], .line = in[6]};
+    postcopy_encode_channel(c, expected);
+    if (memcmp(in, expected, sizeof(expected)) != 0) {
+        error_setg(errp, "A channel for pushed pages of version %u is not known here", in[4]);
+        return false;
+    }
+    return true;
+}

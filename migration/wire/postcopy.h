@@ -20,7 +20,8 @@
  *     source: COMMAND resume                    destination: RESUME_ACK, requests again
  *     PART ram ... as before
  *
- * Promise: what is written here is what QEMU 7.2 writes. Decoders accept any bytes.
+ * Promise: what is written here is what QEMU 7.2 writes, except where only Godwits are addressed.
+ * Decoders accept any bytes.
  */
 #ifndef GODWIT_MIGRATION_WIRE_POSTCOPY_H
 #define GODWIT_MIGRATION_WIRE_POSTCOPY_H
@@ -76,5 +77,21 @@ uint64_t postcopy_bitmap_bytes(uint64_t pages);
 /* Between words of the host and little-endian bytes; @bytes of both, a multiple of 8. In place is
  * fine. */
 void postcopy_bitmap_swap(void *dst, const void *src, uint64_t bytes);
+
+/* ---- how one more channel for pushed pages begins; Godwits only ---- */
+
+/* be32 magic, u8 version, u8 number, u8 line, u8 0; pages follow, as on the channel of
+ * postcopy-preempt. */
+#define POSTCOPY_CHANNEL_MAGIC 0x474f5043U
+#define POSTCOPY_CHANNEL_BYTES 8
+
+typedef struct {
+    uint8_t number;
+    uint8_t line; /* which was announced, modulo 256: one of a line that broke has no business */
+} PostcopyChannel;
+
+void postcopy_encode_channel(const PostcopyChannel *c, uint8_t out[POSTCOPY_CHANNEL_BYTES]);
+bool postcopy_decode_channel(const uint8_t in[POSTCOPY_CHANNEL_BYTES], PostcopyChannel *c,
+                             GError **errp);
 
 #endif

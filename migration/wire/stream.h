@@ -145,6 +145,15 @@ DecodeResult rp_decode(const uint8_t *in, size_t len, ReturnPathMessage *msg, si
 #define STREAM_WAIT_FOR_COMMIT 0x47585741U
 #define STREAM_COMMIT          0x4758434fU
 
+/*
+ * After the switch to postcopy, between Godwits (docs/interop/postcopy.md): this PING announces @n
+ * more channels for pushed pages; they come once it is answered, and carry @line, too. PONG
+ * STREAM_PUSH_READY + number says that one is being read. @line, @n: 8 bits each.
+ */
+#define STREAM_PUSH_ANNOUNCE(line, n)   (0x47500000U | (line) << 8 | (n))
+#define STREAM_IS_PUSH_ANNOUNCE(cookie) ((cookie) >> 16 == 0x4750U)
+#define STREAM_PUSH_READY               0x47520000U
+
 /* PING cookies that ask how far the destination has read; any value but those in use elsewhere. */
 #define STREAM_SETTLE 0x47570000U
 
@@ -155,6 +164,7 @@ typedef enum {
     PEER_PAGE_TWICE = 1 << 3,   /* in postcopy a page may come on the main and the urgent channel */
     PEER_ADAPTIVE = 1 << 4,     /* takes plain and zstd packets on its multifd channels */
     PEER_LOST_CHANNEL = 1 << 5, /* RAM_FLAG_LOST_CHANNEL, RP_LOST_CHANNEL */
+    PEER_PUSH_CHANNELS = 1 << 6, /* STREAM_PUSH_ANNOUNCE */
 } PeerFeatures;
 
 #endif

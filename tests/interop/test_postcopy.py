@@ -91,6 +91,15 @@ def test_not_needed(make_vm, kinds):
     guest_full_pass(dst)
 
 
+def test_channels(make_vm):
+    """Stock knows one channel: it is given no other."""
+    src, dst = pair_up(make_vm, ("godwit", "stock"), prepare=lambda s, d: s.cmd("migrate-set-parameters", x_postcopy_channels=4))
+    line = Relay(int(listen_address(dst).rsplit(":", 1)[1]))
+    switch(src, dst, line.uri, slow=1_000_000)
+    finish(src, dst)
+    assert len(line.pairs) == 1
+
+
 @pytest.mark.parametrize("kinds", [("godwit", "godwit"), ("stock", "godwit"), ("godwit", "stock")],
                          ids="-to-".join)
 def test_huge_pages(make_vm, kinds):

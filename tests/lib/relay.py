@@ -20,7 +20,7 @@ class Relay:
         self.port = self.listener.getsockname()[1]
         self.resume_at = 0.0
         self.seen = 0  # bytes passed on towards the target
-        self.heard: set[socket.socket] = set()  # connections over which any came
+        self.passed: dict[socket.socket, int] = {}  # the same, by connection
         self.on_bytes: Callable[[int], None] | None = None
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -52,7 +52,7 @@ class Relay:
                 b.sendall(data)
                 if forward:
                     self.seen += len(data)
-                    self.heard.add(a)
+                    self.passed[a] = self.passed.get(a, 0) + len(data)
                     if self.on_bytes:
                         self.on_bytes(self.seen)
         except OSError:
@@ -61,6 +61,11 @@ class Relay:
             b.shutdown(socket.SHUT_WR)
         except OSError:
             pass
+
+    def carried(self) -> list[int]:
+        """How many bytes each connection has passed on to the target, in the order of their coming."""
+        with self.lock:
+            return [self.passed.get(near, 0) for near, _ in self.pairs]
 
     def hold(self, seconds: float) -> None:
         """Nothing passes for a while."""

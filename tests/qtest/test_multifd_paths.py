@@ -53,7 +53,7 @@ class Paths:
 
     def start(self) -> None:
         self.src.cmd("migrate", uri=f"tcp:127.0.0.1:{self.port}")
-        until(lambda: self.relay.seen > 256 << 10 and len(self.relay.heard) == self.relayed, "all use the relay")
+        until(lambda: self.relay.seen > 256 << 10 and len(self.relay.passed) == self.relayed, "all use the relay")
 
     def notes(self, vm: VM) -> list[str]:
         return [r["text"] for r in vm.cmd("x-query-migration-record") if "text" in r]

@@ -183,6 +183,78 @@ static void test_urgent_channel(gconstpointer again)
     source_free(s);
 }
 
+/* Pages in @order that are not in @seen yet; none twice. */
+static unsigned note_pages(const char *order, unsigned long *seen)
+{
+    g_auto(GStrv) pages = g_strsplit(order, " ", -1);
+    unsigned n = 0;
+
+    for (; pages[n] && *pages[n]; n++) {
+        uint64_t page = g_ascii_strtoull(strchr(pages[n], ':') + 1, NULL, 10);
+
+        page += g_str_has_prefix(pages[n], "rom") ? PAGES : 0;
+        g_assert_false(test_bit(page, seen));
+        set_bit(page, seen);
+    }
+    return n;
+}
+
+/* Three walks in turn, a few pages at a time: each page goes once, each walk has its own start. */
+static void test_walks(void)
+{
+    Source *s = source_new(NULL);
+    g_autofree unsigned long *seen = bitmap_new(PAGES + 2);
+    static const char *const starts[] = {"ram:0 ", "ram:100 ", "ram:200 "};
+    QIOChannelBuffer *ioc[3];
+    QEMUFile *f[3];
+    PostcopyWalk *walk[3];
+    unsigned total = 0;
+    bool sent_some = true;
+
+    for (unsigned i = 0; i < 3; i++) {
+        ioc[i] = io_channel_buffer_new();
+        f[i] = qemu_file_new_output(IO_CHANNEL(ioc[i]));
+        walk[i] = postcopy_walk_new(s->push, i, 3);
+    }
+    while (sent_some) {
+        sent_some = false;
+        for (unsigned i = 0; i < 3; i++) {
+            bool more;
+
+            g_assert_true(postcopy_walk_on(walk[i], f[i], 7, &more, NULL));
+            sent_some |= more;
+        }
+    }
+    g_assert_cmpuint(postcopy_push_left(s->push), ==, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        g_autofree char *order = NULL;
+        char block[256] = "";
+
+        qemu_fflush(f[i]);
+        order = sent(ioc[i], block);
+        g_assert_true(g_str_has_prefix(order, starts[i]));
+        total += note_pages(order, seen);
+        postcopy_walk_free(walk[i]);
+        qemu_fclose(f[i], NULL);
+        g_object_unref(ioc[i]);
+    }
+    g_assert_cmpuint(total, ==, PAGES + 2);
+    source_free(s);
+}
+
+/* A window that is nearly used up is not exceeded by much. */
+static void test_step(void)
+{
+    Source *s = source_new(NULL);
+
+    g_assert_cmpuint(postcopy_walk_step(s->f), ==, 64);
+    qemu_file_set_rate_limit(s->f, 5 * TARGET_PAGE_SIZE);
+    g_assert_cmpuint(postcopy_walk_step(s->f), ==, 5);
+    qemu_file_account(s->f, 6 * TARGET_PAGE_SIZE);
+    g_assert_cmpuint(postcopy_walk_step(s->f), ==, 1);
+    source_free(s);
+}
+
 static void test_hostile(void)
 {
     Source *s = source_new(NULL);
@@ -283,6 +355,8 @@ int main(int argc, char **argv)
     g_test_add_func("/postcopy-push/follow", test_follow);
     g_test_add_data_func("/postcopy-push/urgent-channel/once", NULL, test_urgent_channel);
     g_test_add_data_func("/postcopy-push/urgent-channel/again", "again", test_urgent_channel);
+    g_test_add_func("/postcopy-push/walks", test_walks);
+    g_test_add_func("/postcopy-push/step", test_step);
     g_test_add_func("/postcopy-push/hostile", test_hostile);
     g_test_add_func("/postcopy-push/flood", test_flood);
     g_test_add_func("/postcopy-push/discards", test_discards);

@@ -103,6 +103,30 @@ static void test_bitmap(void)
     g_assert_cmpmem(bytes, sizeof(bytes), words, sizeof(words));
 }
 
+static void test_channel(void)
+{
+    static const uint8_t golden[] = {'G', 'O', 'P', 'C', 1, 7, 3, 0};
+    uint8_t out[POSTCOPY_CHANNEL_BYTES];
+    PostcopyChannel c = {.number = 7, .line = 3}, back;
+
+    postcopy_encode_channel(&c, out);
+    g_assert_cmpmem(out, sizeof(out), golden, sizeof(golden));
+    g_assert_true(postcopy_decode_channel(out, &back, NULL));
+    g_assert_cmpuint(back.number, ==, 7);
+    g_assert_cmpuint(back.line, ==, 3);
+    for (unsigned i = 0; i < sizeof(out); i++) {
+        g_autoptr(GError) err = NULL;
+
+        if (i == 5 || i == 6) {
+            continue; /* any number, any line will do here */
+        }
+        out[i] ^= 0x80;
+        g_assert_false(postcopy_decode_channel(out, &back, &err));
+        g_assert_nonnull(err);
+        out[i] ^= 0x80;
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -111,5 +135,6 @@ int main(int argc, char **argv)
     g_test_add_func("/postcopy-wire/discard-hostile", test_discard_hostile);
     g_test_add_func("/postcopy-wire/name", test_name);
     g_test_add_func("/postcopy-wire/bitmap", test_bitmap);
+    g_test_add_func("/postcopy-wire/channel", test_channel);
     return g_test_run();
 }

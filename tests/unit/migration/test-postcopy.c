@@ -142,6 +142,7 @@ static const struct {
     {"listen-bare", BYTES(HELLO RETURN ADVISE LISTEN), "outside a package"},
     {"ask-too-early", BYTES(HELLO ADVISE ASK), "outside a recovery"},
     {"resume-too-early", BYTES(HELLO ADVISE RESUME), "outside a recovery"},
+    {"channels-too-early", BYTES(HELLO RETURN "\10\0\2\0\4\107\120\123\3"), "before the switch"},
     {"no-return-path", BYTES(HELLO ADVISE PACKAGE "\0\0\0\5" LISTEN), "without a return path"},
     {"huge-package", BYTES(HELLO ADVISE PACKAGE "\377\377\377\377"), "too large"},
     {"cut-package", BYTES(HELLO ADVISE PACKAGE "\17\0\0\0abc"), "end of stream"},

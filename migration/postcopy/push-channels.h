@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * More channels for what is pushed after the switch (parameter x-postcopy-channels), Godwits only.
+ *
+ *   source                                        destination
+ *     PING "n channels come"  --- main channel -->  expects them
+ *                             <-- return path ---  PONG
+ *     connects n times, says who it is  -------->  a thread each: reads, places pages
+ *                             <-- return path ---  PONG "number i is being read"
+ *     a thread each: walks through what is left
+ *     EOS on each, then EOF on the main one
+ *
+ * No page is put on a channel before the destination reads it: accepting one may have to wait for
+ * who holds the big lock there, and that one for a page. Until then, and if they cannot be opened,
+ * the main channel does it alone. One that breaks breaks the line: both sides pause, and the next
+ * line has channels of its own.
+ */
+#ifndef GODWIT_MIGRATION_POSTCOPY_PUSH_CHANNELS_H
+#define GODWIT_MIGRATION_POSTCOPY_PUSH_CHANNELS_H
+
+#include "migration/core.h"
+#include "migration/postcopy/destination.h"
+#include "migration/transport/transport.h"
+
+/* ---- source: push-out.c ---- */
+
+typedef struct PushChannels PushChannels;
+
+/* Can what is wanted be done over @t? Main thread. */
+bool push_channels_possible(const Migration *m, const MigrationTransport *t, GError **errp);
+/* Are more channels wanted on the line that begins, does the destination know them? Ask for them.
+ * Migration thread. */
+void push_channels_begin(MigrationState *s);
+/* The destination has answered @cookie: it expects them, or reads one, or has nothing to do with
+ * them. Return-path thread. */
+void push_channels_pong(MigrationState *s, uint32_t cookie);
+/* How many of them carry pages. Migration thread. */
+unsigned push_channels_running(const MigrationState *s);
+/* A new window of max-postcopy-bandwidth, @bytes for each of them (0: no limit). Migration thread.
+ */
+void push_channels_begin_window(MigrationState *s, uint64_t bytes);
+/* Nothing is left, or (@cut) the line has broken: wait for the threads. False and *errp: a channel
+ * has failed. Migration thread. */
+bool push_channels_end(MigrationState *s, bool cut, GError **errp);
+/* Make every thread fail soon. Any thread. */
+void push_channels_cut(MigrationState *s);
+/* Close them: nothing is under way any more. Main thread, big lock, no thread runs. */
+void push_channels_close(MigrationState *s);
+
+/* ---- destination: push-in.c ---- */
+
+typedef struct PushReceivers PushReceivers;
+
+/* Both are called by the thread that reads the channel. */
+typedef struct {
+    /* Number @number is read from now on: tell the source. False and *errp: it cannot be told. */
+    bool (*ready)(unsigned number, void *opaque, GError **errp);
+    /* Nothing more is read: @err NULL at an orderly end, else the callee frees it. */
+    void (*ended)(GError *err, void *opaque);
+} PushReceiversOps;
+
+/* @ops is not copied; @d outlives it. */
+PushReceivers *push_receivers_new(PostcopyDestination *d, const PushReceiversOps *ops,
+                                  void *opaque);
+/* Stopped. NULL is fine. */
+void push_receivers_free(PushReceivers *r);
+/* @n channels come on line @line. False and *errp: not so. Incoming thread. */
+bool push_receivers_expect(PushReceivers *r, uint8_t line, unsigned n, GError **errp);
+/* One that claims to be one of them; takes a reference. False: nobody is expected. Any thread. */
+bool push_receivers_add(PushReceivers *r, QIOChannel *ioc, GError **errp);
+/* May pages still come? Any thread. */
+bool push_receivers_pending(PushReceivers *r);
+/* Cut all channels, wait for their threads; nobody is expected until the next time. */
+void push_receivers_stop(PushReceivers *r);
+
+#endif
