@@ -337,7 +337,7 @@ static bool urgent(const MigrationState *s)
 
 void outgoing_wait_for_window(MigrationState *s)
 {
-    int64_t end = s->window.start_us + RATE_WINDOW_US;
+    int64_t end = s->pace_us + PACE_WINDOW_US;
 
     qemu_fflush(s->file); /* what is queued must not wait for the next MiB */
     g_mutex_lock(&s->lock);

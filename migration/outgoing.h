@@ -62,6 +62,7 @@ struct MigrationState {
 
     /* Migration thread (others: after it has ended). */
     RateWindow window;
+    int64_t pace_us;       /* when this window of the rate limit began */
     RunState state_before; /* the guest's, when it was stopped by us */
     bool stopped;
     bool images_released;

@@ -36,7 +36,8 @@ struct QEMUFile {
     uint64_t put;  /* atomic: bytes put so far */
 
     /* rate limit, all atomic */
-    uint64_t window_limit;
+    int64_t window_limit;
+    int64_t window_budget; /* of this window */
     uint64_t window_start; /* put at the start of the window */
     uint64_t window_other; /* bytes of this window that went elsewhere */
 
@@ -356,14 +357,32 @@ bool qemu_file_seek(QEMUFile *f, uint64_t position, GError **errp)
 
 /* ---- rate limit ---- */
 
+/* What was sent too much is paid for in so many windows at most, and what the clock granted in as
+ * many may be sent at once. */
+#define MAX_WINDOWS 10
+
+static void begin_window(QEMUFile *f, int64_t budget)
+{
+    __atomic_store_n(&f->window_budget, budget, __ATOMIC_RELAXED);
+    __atomic_store_n(&f->window_start, qemu_file_transferred(f), __ATOMIC_RELAXED);
+    __atomic_store_n(&f->window_other, 0, __ATOMIC_RELAXED);
+}
+
 void qemu_file_set_rate_limit(QEMUFile *f, uint64_t bytes_per_window)
 {
-    __atomic_store_n(&f->window_limit, bytes_per_window, __ATOMIC_RELAXED);
+    int64_t limit = MIN(bytes_per_window, INT64_MAX / (2 * MAX_WINDOWS));
+    int64_t before = __atomic_exchange_n(&f->window_limit, limit, __ATOMIC_RELAXED);
+
+    if (!before) {
+        begin_window(f, limit);
+    } else if (limit != before) {
+        __atomic_fetch_add(&f->window_budget, limit - before, __ATOMIC_RELAXED);
+    }
 }
 
 uint64_t qemu_file_rate_limit(const QEMUFile *f)
 {
-    return __atomic_load_n(&f->window_limit, __ATOMIC_RELAXED);
+    return (uint64_t)__atomic_load_n(&f->window_limit, __ATOMIC_RELAXED);
 }
 
 void qemu_file_account(QEMUFile *f, int64_t bytes)
@@ -371,39 +390,34 @@ void qemu_file_account(QEMUFile *f, int64_t bytes)
     __atomic_fetch_add(&f->window_other, bytes, __ATOMIC_RELAXED);
 }
 
-static uint64_t window_used(QEMUFile *f)
+/* Negative: more than that was sent. */
+static int64_t window_left(QEMUFile *f)
 {
     int64_t used = qemu_file_transferred(f) - __atomic_load_n(&f->window_start, __ATOMIC_RELAXED) +
                    __atomic_load_n(&f->window_other, __ATOMIC_RELAXED);
 
-    return MAX(used, 0);
+    return __atomic_load_n(&f->window_budget, __ATOMIC_RELAXED) - MAX(used, 0);
 }
 
 bool qemu_file_rate_exceeded(QEMUFile *f)
 {
-    uint64_t limit = qemu_file_rate_limit(f);
-
     if (!qemu_file_ok(f)) {
         return true; /* whoever loops until the window is used up must end */
     }
-    return limit && window_used(f) > limit;
+    return qemu_file_rate_limit(f) && window_left(f) < 0;
 }
 
 uint64_t qemu_file_rate_left(QEMUFile *f)
 {
-    uint64_t limit = qemu_file_rate_limit(f);
-    uint64_t used = window_used(f);
-
-    if (!limit) {
-        return UINT64_MAX;
-    }
-    return used < limit ? limit - used : 0;
+    return qemu_file_rate_limit(f) ? (uint64_t)MAX(window_left(f), 0) : UINT64_MAX;
 }
 
-void qemu_file_rate_reset(QEMUFile *f)
+void qemu_file_rate_next(QEMUFile *f, double windows)
 {
-    __atomic_store_n(&f->window_start, qemu_file_transferred(f), __ATOMIC_RELAXED);
-    __atomic_store_n(&f->window_other, 0, __ATOMIC_RELAXED);
+    int64_t limit = (int64_t)qemu_file_rate_limit(f);
+    int64_t left = CLAMP(window_left(f), -limit * MAX_WINDOWS, 0);
+
+    begin_window(f, left + (int64_t)(limit * CLAMP(windows, 1, MAX_WINDOWS)));
 }
 
 /* ---- reading ---- */

@@ -49,13 +49,28 @@ static int64_t thread_cpu_us(void)
 static void begin_window(MigrationState *s, int64_t now)
 {
     s->window = (RateWindow){now, outgoing_bytes(s), pages_now(s), thread_cpu_us()};
-    qemu_file_rate_reset(s->file);
-    push_channels_begin_window(s, qemu_file_rate_limit(s->file));
+}
+
+static void begin_pace_window(MigrationState *s, int64_t now, double windows)
+{
+    qemu_file_rate_next(s->file, windows);
+    push_channels_begin_window(s, qemu_file_rate_limit(s->file), windows);
+    s->pace_us = now;
+}
+
+static void pace(MigrationState *s, int64_t now)
+{
+    double windows = (double)(now - s->pace_us) / PACE_WINDOW_US;
+
+    if (windows >= 1) {
+        begin_pace_window(s, now, windows);
+    }
 }
 
 void stats_set_rate_limit(MigrationState *s, uint64_t bandwidth)
 {
-    qemu_file_set_rate_limit(s->file, bandwidth ? MAX(bandwidth / 10, 1) : 0);
+    qemu_file_set_rate_limit(s->file,
+                             bandwidth ? MAX(bandwidth / (G_USEC_PER_SEC / PACE_WINDOW_US), 1) : 0);
     if (s->multifd) {
         multifd_send_set_limit(s->multifd, bandwidth);
     }
@@ -76,8 +91,11 @@ static void apply_rate_limit(MigrationState *s)
 
 void stats_start(MigrationState *s)
 {
+    int64_t now = g_get_monotonic_time();
+
     apply_rate_limit(s);
-    begin_window(s, g_get_monotonic_time());
+    begin_window(s, now);
+    begin_pace_window(s, now, 1);
 }
 
 void stats_update(MigrationState *s)
@@ -87,6 +105,7 @@ void stats_update(MigrationState *s)
     uint64_t bytes, rate;
 
     apply_rate_limit(s); /* max-bandwidth may change at any time */
+    pace(s, now);
     if (elapsed < RATE_WINDOW_US) {
         return;
     }

@@ -81,7 +81,7 @@ void migration_note_pass(Migration *m, uint64_t dirty_bytes);
 
 /* ---- pace of the outgoing side; migration thread ---- */
 
-/* A window of the rate limit and of all rates shown (spec 10 section 15). */
+/* A window of all rates shown (spec 10 section 15). */
 typedef struct {
     int64_t start_us;
     uint64_t start_bytes, start_pages;
@@ -89,6 +89,9 @@ typedef struct {
 } RateWindow;
 
 #define RATE_WINDOW_US 100000
+/* A window of the rate limit. Shorter: a tenth of a second's bytes in one go would fill the queues
+ * on their way, and in the first one nothing is known yet of what better waits. */
+#define PACE_WINDOW_US 10000
 
 /* What may be sent per second, 0: any. */
 void stats_set_rate_limit(MigrationState *s, uint64_t bandwidth);

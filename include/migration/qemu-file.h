@@ -73,7 +73,7 @@ bool qemu_file_position(QEMUFile *f, uint64_t *position, GError **errp);
 bool qemu_file_seek(QEMUFile *f, uint64_t position, GError **errp);
 
 /* ---- rate limit (spec 10 section 15); any thread ---- */
-/* Bytes per 100 ms window; 0 = unlimited. */
+/* Bytes per window, from this one on; 0 = unlimited. */
 void qemu_file_set_rate_limit(QEMUFile *f, uint64_t bytes_per_window);
 uint64_t qemu_file_rate_limit(const QEMUFile *f);
 /* Count bytes that went elsewhere (multifd) against the window; negative: fewer than counted. */
@@ -81,8 +81,10 @@ void qemu_file_account(QEMUFile *f, int64_t bytes);
 bool qemu_file_rate_exceeded(QEMUFile *f);
 /* Bytes until the window is used up; UINT64_MAX without limit. */
 uint64_t qemu_file_rate_left(QEMUFile *f);
-/* Start a new window. */
-void qemu_file_rate_reset(QEMUFile *f);
+/* Start a new window, @windows after the last: who comes late may send more. What was sent beyond
+ * the last one is taken off, so that large pieces do not add up. Ten windows' worth at most, both
+ * ways. */
+void qemu_file_rate_next(QEMUFile *f, double windows);
 
 /* ---- reading ---- */
 uint8_t qemu_get_byte(QEMUFile *f);

@@ -36,9 +36,9 @@ void push_channels_begin(MigrationState *s);
 void push_channels_pong(MigrationState *s, uint32_t cookie);
 /* How many of them carry pages. Migration thread. */
 unsigned push_channels_running(const MigrationState *s);
-/* A new window of max-postcopy-bandwidth, @bytes for each of them (0: no limit). Migration thread.
- */
-void push_channels_begin_window(MigrationState *s, uint64_t bytes);
+/* A new window of max-postcopy-bandwidth, @bytes for each of them (0: no limit), @windows after the
+ * last (qemu_file_rate_next()). Migration thread. */
+void push_channels_begin_window(MigrationState *s, uint64_t bytes, double windows);
 /* Nothing is left, or (@cut) the line has broken: wait for the threads. False and *errp: a channel
  * has failed. Migration thread. */
 bool push_channels_end(MigrationState *s, bool cut, GError **errp);

@@ -281,7 +281,7 @@ unsigned push_channels_running(const MigrationState *s)
     return pc ? __atomic_load_n(&pc->running, __ATOMIC_RELAXED) : 0;
 }
 
-void push_channels_begin_window(MigrationState *s, uint64_t bytes)
+void push_channels_begin_window(MigrationState *s, uint64_t bytes, double windows)
 {
     PushChannels *pc = s->postcopy.channels;
 
@@ -294,7 +294,7 @@ void push_channels_begin_window(MigrationState *s, uint64_t bytes)
         Sender *w = g_ptr_array_index(pc->senders, i);
 
         qemu_file_set_rate_limit(w->f, bytes);
-        qemu_file_rate_reset(w->f);
+        qemu_file_rate_next(w->f, windows);
     }
     g_cond_broadcast(&s->wake);
     g_mutex_unlock(&s->lock);

@@ -20,9 +20,10 @@ static bool add_block(DirtyMap *d, RAMBlock *block, GError **errp)
     db->map = bitmap_try_new(max_pages);
     db->heat = g_try_malloc0(MAX(BITS_TO_LONGS(max_pages), 1));
     db->hot = bitmap_try_new(BITS_TO_LONGS(max_pages));
+    db->written = bitmap_try_new(BITS_TO_LONGS(max_pages));
     db->passed = bitmap_try_new(BITS_TO_LONGS(max_pages));
     d->n++; /* dirty_map_stop() frees what there is */
-    if (!db->map || !db->heat || !db->hot || !db->passed) {
+    if (!db->map || !db->heat || !db->hot || !db->written || !db->passed) {
         error_setg(errp, "not enough memory for the migration bitmap of RAM block '%s'",
                    block->idstr);
         return false;
@@ -92,6 +93,7 @@ static uint64_t sync_block(DirtyMap *d, DirtyBlock *db)
             continue;
         }
         d->scratch[w] = 0;
+        set_bit(w, db->written);
         d->period_written += __builtin_popcountl(written);
         d->period_cold += test_bit(w, db->hot) ? 0 : __builtin_popcountl(written);
         if (test_bit(w, db->passed)) {
@@ -197,6 +199,7 @@ void dirty_map_stop(DirtyMap *d)
         g_free(d->blocks[i].map);
         g_free(d->blocks[i].heat);
         g_free(d->blocks[i].hot);
+        g_free(d->blocks[i].written);
         g_free(d->blocks[i].passed);
     }
     g_clear_pointer(&d->blocks, g_free);

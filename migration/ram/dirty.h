@@ -16,7 +16,8 @@ typedef struct {
      * will be again before long. */
     uint8_t *heat;
     unsigned long *hot;
-    unsigned long *passed; /* one bit per word: hot, and passed over while it was dirty */
+    unsigned long *written; /* one bit per word: was since the start */
+    unsigned long *passed;  /* one bit per word: passed over while it was dirty */
 } DirtyBlock;
 
 typedef struct {

@@ -66,11 +66,11 @@ bool ram_save_setup(QEMUFile *f, void *opaque, GError **errp)
     s->counters = rs->env.counters(rs->env.opaque);
     rs->env.options(rs->env.opaque, &s->options);
     s->zero.off = s->options.no_zero_detect;
-    s->scan.dirty = &s->dirty;
     s->sink = rs->env.sink(rs->env.opaque, errp);
     if (!s->sink || !dirty_map_start(&s->dirty, s->list, s->options.ignore_shared, errp)) {
         return false;
     }
+    ram_scan_start(&s->scan, &s->dirty);
     rs->env.live_options(rs->env.opaque, &s->live);
     if (s->options.xbzrle) {
         s->xbzrle =
@@ -245,7 +245,7 @@ void ram_save_settle(RamState *rs)
 
 static bool slice_over(const RamSave *s, QEMUFile *f, int64_t start)
 {
-    int64_t limit = SLICE_US + (s->sink->midway ? MIDWAY_US : 0);
+    int64_t limit = MIN(SLICE_US, s->look_us) + (s->sink->midway ? MIDWAY_US : 0);
 
     return qemu_file_rate_exceeded(f) || g_get_monotonic_time() - start >= limit;
 }

@@ -23,6 +23,7 @@ struct RamSave {
     RamThrottle throttle;
     uint64_t limited;  /* to so many MiB/s per vCPU; 0: not yet */
     int64_t synced_us; /* when the dirty log was read last, */
+    int64_t look_us;   /* how long until the next time, */
     int64_t passed_us; /* and when a pass began */
     uint64_t rounds_seen;
     bool counted_untouched; /* for the forecast, without the big lock */

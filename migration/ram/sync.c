@@ -5,8 +5,12 @@
  */
 #include "migration/ram/save.h"
 
-/* In the middle of a long pass the log is read so often. */
-#define LOOK_US 100000
+/* In the middle of a long pass the log is read so often. At the start, when every look tells much,
+ * it is read as soon as that, and then after twice the time; but it shall not take more than a
+ * small part of the time. */
+#define LOOK_US       100000
+#define FIRST_LOOK_US 2000
+#define LOOK_SHARE    20
 
 uint64_t ram_pending_bytes(const RamSave *s)
 {
@@ -45,6 +49,7 @@ static void end_hints(RamState *rs)
 static void read_log(RamState *rs)
 {
     RamSave *s = rs->save;
+    int64_t start = g_get_monotonic_time();
     uint64_t pending;
 
     end_hints(rs);
@@ -56,6 +61,8 @@ static void read_log(RamState *rs)
         s->sink->ops->new_pass(s->sink);
     }
     s->synced_us = g_get_monotonic_time();
+    s->look_us = s->look_us ? MIN(2 * s->look_us, LOOK_US) : FIRST_LOOK_US;
+    s->look_us = MAX(s->look_us, (s->synced_us - start) * LOOK_SHARE);
     stat_set(&s->counters->dirty_pages_rate, s->dirty.pages_per_second);
     stat_set(&s->counters->written_pages_rate, s->dirty.written_per_second);
     stat_set(&s->counters->cold_pages_rate, s->dirty.cold_per_second);
@@ -125,7 +132,7 @@ void ram_sync_look(RamState *rs)
      * take no time say nothing. */
     if (round_over && now - s->passed_us >= LOOK_US) {
         ram_sync_pass(rs);
-    } else if (now - s->synced_us >= LOOK_US && !ram_hints_expected(rs->hints)) {
+    } else if (now - s->synced_us >= s->look_us && !ram_hints_expected(rs->hints)) {
         if (!s->counted_untouched) {
             stat_set(&s->counters->untouched_pages, dirty_map_count_untouched(&s->dirty));
             s->counted_untouched = true;

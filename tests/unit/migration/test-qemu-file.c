@@ -178,8 +178,27 @@ static void test_rate_limit(void)
     g_assert_false(qemu_file_rate_exceeded(f)); /* used > limit, not >= */
     qemu_file_account(f, 1);
     g_assert_true(qemu_file_rate_exceeded(f));
-    qemu_file_rate_reset(f);
+    qemu_file_rate_next(f, 1);
     g_assert_false(qemu_file_rate_exceeded(f));
+    g_assert_cmpuint(qemu_file_rate_left(f), ==, 9); /* the byte too many is taken off */
+    qemu_file_account(f, 8);
+    qemu_file_rate_next(f, 1.5); /* late; what was not used is lost */
+    g_assert_cmpuint(qemu_file_rate_left(f), ==, 15);
+    qemu_file_account(f, 1000);
+    qemu_file_rate_next(f, 3);    /* ten windows' worth are owed, three of it are paid, */
+    for (int i = 0; i < 7; i++) { /* and the rest */
+        g_assert_true(qemu_file_rate_exceeded(f));
+        g_assert_cmpuint(qemu_file_rate_left(f), ==, 0);
+        qemu_file_rate_next(f, 1);
+    }
+    g_assert_false(qemu_file_rate_exceeded(f));
+    qemu_file_set_rate_limit(f, 30); /* 20 more, at once */
+    g_assert_cmpuint(qemu_file_rate_left(f), ==, 20);
+    qemu_file_set_rate_limit(f, 0);
+    g_assert_cmpuint(qemu_file_rate_left(f), ==, UINT64_MAX);
+    qemu_file_account(f, 1000);
+    qemu_file_set_rate_limit(f, 5); /* a window begins */
+    g_assert_cmpuint(qemu_file_rate_left(f), ==, 5);
     qemu_file_shutdown(f);
     g_assert_true(qemu_file_rate_exceeded(f)); /* loops must end */
     qemu_fclose(f, NULL);

@@ -18,7 +18,7 @@ static void set_up(Fixture *fx, gconstpointer data)
     ram_block_new_anon(fx->list, "mid", 64 * 4096, RAM_MIGRATABLE, NULL);
     ram_block_new_anon(fx->list, "one", 1 * 4096, RAM_MIGRATABLE, NULL);
     g_assert_true(dirty_map_start(&fx->dirty, fx->list, false, NULL));
-    fx->scan.dirty = &fx->dirty;
+    ram_scan_start(&fx->scan, &fx->dirty);
 }
 
 static void tear_down(Fixture *fx, gconstpointer data)
@@ -41,16 +41,18 @@ static void test_dirty_map(Fixture *fx, gconstpointer data)
     dirty_log_mark(big, 0, 4096);
     dirty_map_sync(&fx->dirty); /* set already: not counted twice */
     g_assert_cmpuint(fx->dirty.dirty_pages, ==, 1065);
-    while (ram_scan_peek(&fx->scan, 10000, &run)) {
-        ram_scan_take(&fx->scan, run.count);
+    while (fx->dirty.dirty_pages) { /* a round, and what it passed over */
+        while (ram_scan_peek(&fx->scan, 10000, &run)) {
+            ram_scan_take(&fx->scan, run.count);
+        }
     }
     g_assert_cmpuint(fx->dirty.dirty_pages, ==, 0);
-    dirty_log_mark(big, 17 * 4096 - 1, 2);
+    dirty_log_mark(big, 117 * 4096 - 1, 2);
     dirty_log_mark(ram_block_by_name(fx->list, "not"), 0, 4096);
     dirty_map_sync(&fx->dirty);
     g_assert_cmpuint(fx->dirty.dirty_pages, ==, 2);
     g_assert_true(ram_scan_peek(&fx->scan, 10000, &run));
-    g_assert_true(run.block == big && run.first == 16 && run.count == 2);
+    g_assert_true(run.block == big && run.first == 116 && run.count == 2);
 }
 
 /* Random bits, random limits, random amounts taken: each bit comes once, in order, in maximal runs.
@@ -146,6 +148,7 @@ static char *take_round(Fixture *fx)
 /* What is written again and again goes last, and is not put off for longer than a round. */
 static void test_hot_last(Fixture *fx, gconstpointer data)
 {
+    fx->scan.margin = 0;
     keep_writing(fx, 130, 60, 2); /* inside the third word: pages 128 to 191 */
     assert_round(fx, "0-127 192-999");
     g_assert_cmpuint(fx->dirty.dirty_pages, ==, 64);
@@ -166,6 +169,41 @@ static void test_hot_last(Fixture *fx, gconstpointer data)
     keep_writing(fx, 130, 60, 1); /* has cooled down */
     assert_round(fx, "130-189");
     assert_round(fx, "20-24");
+}
+
+/* The first pass begins away from what was written, were it only once, and comes nearer: from four
+ * words to one to none. */
+static void test_first_pass(Fixture *fx, gconstpointer data)
+{
+    RamRun run;
+
+    g_assert_cmpuint(fx->scan.margin, ==, 4);
+    keep_writing(fx, 512, 1, 1); /* word 8 of 16 */
+    g_assert_true(ram_scan_peek(&fx->scan, 10, &run));
+    ram_scan_take(&fx->scan, 10);
+    assert_round(fx, "10-255 832-999 256-447 640-831 448-511 576-639");
+    g_assert_cmpuint(fx->dirty.dirty_pages, ==, 64);
+    keep_writing(fx, 512, 1, 1);
+    g_assert_cmpuint(fx->dirty.spared_pages, ==, 1);
+    assert_round(fx, "512-575");
+    keep_writing(fx, 600, 20, 1); /* written once since the start means nothing any more */
+    assert_round(fx, "600-619");
+}
+
+/* What is written while the first pass goes on is not run into either. */
+static void test_first_pass_meets_writer(Fixture *fx, gconstpointer data)
+{
+    RamRun run;
+
+    fx->scan.margin = 1;
+    keep_writing(fx, 0, 1, 1);
+    g_assert_true(ram_scan_peek(&fx->scan, 100, &run));
+    g_assert_cmpuint(run.first, ==, 128);
+    ram_scan_take(&fx->scan, 100);
+    keep_writing(fx, 320, 64, 1); /* word 5 */
+    assert_round(fx, "228-255 448-999 64-127 256-319 384-447");
+    assert_round(fx, "0-63 320-383");
+    g_assert_cmpuint(fx->dirty.dirty_pages, ==, 0);
 }
 
 /* The last section sends everything, in order. */
@@ -328,6 +366,9 @@ int main(int argc, char **argv)
     g_test_add("/ram-scan/dirty-map", Fixture, NULL, set_up, test_dirty_map, tear_down);
     g_test_add("/ram-scan/model", Fixture, NULL, set_up, test_scan_model, tear_down);
     g_test_add("/ram-scan/hot-last", Fixture, NULL, set_up, test_hot_last, tear_down);
+    g_test_add("/ram-scan/first-pass", Fixture, NULL, set_up, test_first_pass, tear_down);
+    g_test_add("/ram-scan/first-pass-meets-writer", Fixture, NULL, set_up,
+               test_first_pass_meets_writer, tear_down);
     g_test_add("/ram-scan/hot-at-the-end", Fixture, NULL, set_up, test_hot_at_the_end, tear_down);
     g_test_add_func("/ram-scan/split-model", test_split_model);
     g_test_add_func("/ram-scan/split-untouched", test_split_untouched);

@@ -418,7 +418,7 @@ static void test_rate_limit(RamPair *fx, gconstpointer data)
     setup(fx);
     qemu_fflush(fx->out);
     before = bytes->len;
-    qemu_file_rate_reset(fx->out);
+    qemu_file_rate_next(fx->out, 1);
     qemu_file_set_rate_limit(fx->out, 20000);
     do { /* once, unless its slice of time is over before */
         g_assert_cmpint(ram_save_iterate(fx->out, fx->src.rs, NULL), ==, ITERATE_MORE);
