@@ -58,6 +58,8 @@ bool incoming_may_go_on(MigrationIncomingState *mis, GError **errp);
 RunState incoming_activate_images(MigrationIncomingState *mis, RunState state);
 /* Run or do not run, as @state says, and tell the network. Big lock. */
 void incoming_start_guest(MigrationIncomingState *mis, RunState state);
+/* Nobody is accepted any more on the listener of the main loop. Main thread. */
+void incoming_stop_listening(MigrationIncomingState *mis);
 /* Accept connections of @acceptor on @t instead of whatever was accepted before. Main thread. */
 bool incoming_replace_listener(MigrationIncomingState *mis, const MigrationTransport *t,
                                const TransportAcceptor *acceptor, GError **errp);

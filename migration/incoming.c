@@ -346,7 +346,7 @@ static void set_addresses(MigrationIncomingState *mis, GPtrArray *addresses)
     g_mutex_unlock(&mis->lock);
 }
 
-static void stop_listening(MigrationIncomingState *mis)
+void incoming_stop_listening(MigrationIncomingState *mis)
 {
     incoming_channels_free(g_steal_pointer(&mis->channels));
     transport_listener_free(g_steal_pointer(&mis->listener));
@@ -379,7 +379,7 @@ static void incoming_finish(MigrationIncomingState *mis)
         migration_join(g_steal_pointer(&mis->thread));
     }
     g_source_destroy(mis->finish);
-    stop_listening(mis);
+    incoming_stop_listening(mis);
     postcopy_incoming_stop_listening(mis);
     end_multifd(mis);
     g_source_destroy(mis->cut);
@@ -412,7 +412,7 @@ void incoming_shutdown(MigrationIncomingState *mis)
     mis->exiting = true;
     g_cond_broadcast(&mis->wake);
     g_mutex_unlock(&mis->lock);
-    stop_listening(mis);
+    incoming_stop_listening(mis);
     postcopy_incoming_stop_listening(mis);
     if (mis->thread) {
         if (mis->multifd) {
@@ -551,7 +551,7 @@ static void multifd_channel(unsigned id, QIOChannel *ioc, void *opaque)
 
 static void extra_channel(QIOChannel *ioc, uint32_t magic, void *opaque)
 {
-    postcopy_incoming_extra(opaque, ioc, magic);
+    postcopy_incoming_extra(opaque, ioc);
 }
 
 static const IncomingChannelsOps channels_ops = {
@@ -650,7 +650,7 @@ bool incoming_listen(MigrationIncomingState *mis, const MigrationTransport *t, b
 bool incoming_replace_listener(MigrationIncomingState *mis, const MigrationTransport *t,
                                const TransportAcceptor *acceptor, GError **errp)
 {
-    stop_listening(mis); /* first: the address may be the same */
+    incoming_stop_listening(mis); /* first: the address may be the same */
     mis->listener = transport_listen(t, mis->host, 1, acceptor, errp);
     if (!mis->listener) {
         return false;

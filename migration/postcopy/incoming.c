@@ -65,7 +65,22 @@ static gpointer devices_thread(gpointer opaque)
     } else {
         rdma_channel_release_memory(qemu_file_channel(mis->file));
     }
+    g_mutex_lock(&mis->lock);
+    pi->devices_done = true;
+    g_cond_broadcast(&mis->wake);
+    g_mutex_unlock(&mis->lock);
     return NULL;
+}
+
+/* The one in front of `run`: from here on the source may have given its guest away. */
+static bool ping_in_package(void *opaque, uint32_t cookie, GError **errp)
+{
+    MigrationIncomingState *mis = opaque;
+
+    g_mutex_lock(&mis->lock);
+    postcopy_of(mis)->answered = true;
+    g_mutex_unlock(&mis->lock);
+    return postcopy_of(mis)->ping(opaque, cookie, errp);
 }
 
 /* Up to `listen` here, so that pages may follow the package; the rest beside them. */
@@ -87,6 +102,8 @@ static bool load_package(MigrationIncomingState *mis, const LoadContext *c, uint
     g_byte_array_append(io_channel_buffer_bytes(ioc), bytes->data, bytes->len);
     pi->package = *c;
     pi->package.package = true;
+    pi->package.ping = ping_in_package;
+    pi->ping = c->ping;
     pi->package.eof = NULL; /* the main channel's: it waits for who reads the package */
     pi->package.f = qemu_file_new_input(IO_CHANNEL(ioc));
     if (!loadvm_items(&pi->package, errp)) {
@@ -161,11 +178,52 @@ static bool advise(MigrationIncomingState *mis, const uint8_t *args, uint16_t le
     return dest != NULL;
 }
 
-static const PushReceiversOps push_ops;
+static const PostcopyReceiversOps receivers_ops;
+
+static gboolean note_turn(gpointer opaque)
+{
+    MigrationIncomingState *mis = opaque;
+
+    g_mutex_lock(&mis->lock);
+    postcopy_of(mis)->turned = true;
+    g_cond_broadcast(&mis->wake);
+    g_mutex_unlock(&mis->lock);
+    return G_SOURCE_REMOVE;
+}
+
+/* How long the main loop may take for what it has at hand. */
+#define TURN_PATIENCE_US (5 * G_TIME_SPAN_SECOND)
+
+/*
+ * The channel for urgent pages is connected before the switch, but silent, so it still waits in the
+ * main loop, which soon may have to wait for a page itself. Have it handed over before anything can
+ * miss one: that is done when the main loop has nothing else to do.
+ */
+static void await_urgent(MigrationIncomingState *mis)
+{
+    PostcopyIncoming *pi = postcopy_of(mis);
+    int64_t end = g_get_monotonic_time() + TURN_PATIENCE_US;
+    g_autoptr(GSource) turn = g_idle_source_new();
+
+    bql_lock();
+    if (mis->listener) {
+        transport_listener_set_silent(mis->listener, true);
+    }
+    bql_unlock();
+    g_source_set_callback(turn, note_turn, mis, NULL);
+    g_source_attach(turn, NULL);
+    g_mutex_lock(&mis->lock);
+    while (!pi->turned && !mis->exiting && g_cond_wait_until(&mis->wake, &mis->lock, end)) {
+    }
+    g_mutex_unlock(&mis->lock);
+    g_source_destroy(turn);
+}
 
 static bool listen_for_faults(MigrationIncomingState *mis, const LoadContext *c, GError **errp)
 {
+    bool urgent = options_cap(&mis->m->options, MIGRATION_CAPABILITY_POSTCOPY_PREEMPT);
     PostcopyIncoming *pi = postcopy_of(mis);
+    PostcopyReceivers *receivers;
 
     if (!c->package) {
         error_setg(errp, "Command 'postcopy-listen' outside a package");
@@ -176,9 +234,13 @@ static bool listen_for_faults(MigrationIncomingState *mis, const LoadContext *c,
     }
     ram_load_divert(mis->m->ram, postcopy_destination_load, pi->dest);
     pi->listening = true;
+    receivers = postcopy_receivers_new(pi->dest, urgent, &receivers_ops, mis);
     g_mutex_lock(&mis->lock);
-    pi->push = push_receivers_new(pi->dest, &push_ops, mis);
+    pi->receivers = receivers;
     g_mutex_unlock(&mis->lock);
+    if (urgent) {
+        await_urgent(mis);
+    }
     incoming_set_status(mis, MIGRATION_STATUS_POSTCOPY_DEVICE);
     return true;
 }
@@ -294,28 +356,15 @@ static bool push_ready(unsigned number, void *opaque, GError **errp)
     return return_path_pong(mis->return_path, STREAM_PUSH_READY + number, 0, errp);
 }
 
-static void push_ended(GError *err, void *opaque)
+static void pages_ended(GError *err, void *opaque)
 {
     note_end(opaque, err);
 }
 
-static const PushReceiversOps push_ops = {
+static const PostcopyReceiversOps receivers_ops = {
     .ready = push_ready,
-    .ended = push_ended,
+    .ended = pages_ended,
 };
-
-static void urgent_ended(GError *err, void *opaque)
-{
-    MigrationIncomingState *mis = opaque;
-
-    g_mutex_lock(&mis->lock);
-    if (!postcopy_of(mis)->urgent) {
-        g_clear_error(&err); /* stopped by us: it is our doing */
-    }
-    postcopy_of(mis)->urgent_ended = true;
-    g_mutex_unlock(&mis->lock);
-    note_end(mis, err);
-}
 
 bool postcopy_incoming_expect(MigrationIncomingState *mis, uint8_t line, unsigned n, GError **errp)
 {
@@ -323,37 +372,20 @@ bool postcopy_incoming_expect(MigrationIncomingState *mis, uint8_t line, unsigne
         error_setg(errp, "The source announces channels for pushed pages before the switch");
         return false;
     }
-    return push_receivers_expect(postcopy_of(mis)->push, line, n, errp);
+    return postcopy_receivers_expect(postcopy_of(mis)->receivers, line, n, errp);
 }
 
-/* There is no handshake; but the first bytes are the upper half of an offset. */
-static bool expects_urgent(MigrationIncomingState *mis, uint32_t magic)
-{
-    PostcopyIncoming *pi = postcopy_of(mis);
-    PostcopyState state = pi->dest ? postcopy_destination_state(pi->dest) : POSTCOPY_ADVISED;
-
-    return options_cap(&mis->m->options, MIGRATION_CAPABILITY_POSTCOPY_PREEMPT) && !pi->urgent &&
-           (state == POSTCOPY_LISTENING || state == POSTCOPY_RUNNING) &&
-           postcopy_destination_has_offset(pi->dest, (uint64_t)magic << 32);
-}
-
-void postcopy_incoming_extra(MigrationIncomingState *mis, QIOChannel *ioc, uint32_t magic)
+void postcopy_incoming_extra(MigrationIncomingState *mis, QIOChannel *ioc)
 {
     PostcopyIncoming *pi = postcopy_of(mis);
     GError *err = NULL;
-    bool expected;
+    bool added;
 
     g_mutex_lock(&mis->lock);
-    expected = magic == POSTCOPY_CHANNEL_MAGIC ? pi->push != NULL : expects_urgent(mis, magic);
-    if (expected && magic == POSTCOPY_CHANNEL_MAGIC) {
-        push_receivers_add(pi->push, ioc, &err);
-    } else if (expected) {
-        pi->urgent_ended = false;
-        pi->urgent = preempt_receiver_start(pi->dest, ioc, urgent_ended, mis, &err);
-        g_cond_broadcast(&mis->wake);
-    }
+    added = pi->receivers && postcopy_receivers_add(pi->receivers, ioc, &err);
+    g_cond_broadcast(&mis->wake);
     g_mutex_unlock(&mis->lock);
-    if (!expected || err) {
+    if (!added) {
         warn_report("Extra incoming migration connection; ignoring%s%s", err ? ": " : "",
                     err ? err->message : "");
         g_clear_error(&err);
@@ -362,38 +394,15 @@ void postcopy_incoming_extra(MigrationIncomingState *mis, QIOChannel *ioc, uint3
     g_object_unref(ioc);
 }
 
-static void stop_urgent(MigrationIncomingState *mis)
-{
-    PreemptReceiver *r;
-
-    g_mutex_lock(&mis->lock);
-    r = g_steal_pointer(&postcopy_of(mis)->urgent);
-    g_mutex_unlock(&mis->lock);
-    preempt_receiver_stop(r);
-}
-
 static void stop_channels(MigrationIncomingState *mis)
 {
-    stop_urgent(mis);
-    if (postcopy_of(mis)->push) {
-        push_receivers_stop(postcopy_of(mis)->push);
+    if (postcopy_of(mis)->receivers) {
+        postcopy_receivers_stop(postcopy_of(mis)->receivers);
     }
 }
 
 /* How long a channel may take to come up at the very end. */
 #define CHANNEL_PATIENCE_US (10 * G_TIME_SPAN_SECOND)
-
-/* May pages still come on another channel than the main one? *absent: on one that is not there yet.
- * Lock held. */
-static bool others_pending(MigrationIncomingState *mis, bool *absent)
-{
-    PostcopyIncoming *pi = postcopy_of(mis);
-    bool urgent =
-        options_cap(&mis->m->options, MIGRATION_CAPABILITY_POSTCOPY_PREEMPT) && !pi->urgent_ended;
-
-    *absent = urgent && !pi->urgent;
-    return urgent || push_receivers_pending(pi->push);
-}
 
 /* The main channel has said its last word; pages may still be under way on others. */
 static bool await_missing(MigrationIncomingState *mis, GError **errp)
@@ -404,7 +413,8 @@ static bool await_missing(MigrationIncomingState *mis, GError **errp)
     bool absent;
 
     g_mutex_lock(&mis->lock);
-    while (postcopy_destination_missing(pi->dest) && others_pending(mis, &absent)) {
+    while (postcopy_destination_missing(pi->dest) &&
+           postcopy_receivers_pending(pi->receivers, &absent)) {
         if (!absent) {
             g_cond_wait(&mis->wake, &mis->lock);
         } else if (!g_cond_wait_until(&mis->wake, &mis->lock, end)) {
@@ -460,7 +470,7 @@ void postcopy_incoming_cleanup(MigrationIncomingState *mis)
 {
     PostcopyIncoming *pi = postcopy_of(mis);
     PostcopyDestination *dest;
-    PushReceivers *push;
+    PostcopyReceivers *receivers;
 
     stop_channels(mis);
     if (pi->dest) {
@@ -470,10 +480,12 @@ void postcopy_incoming_cleanup(MigrationIncomingState *mis)
         qemu_fclose(g_steal_pointer(&pi->package.f), NULL);
         g_mutex_lock(&mis->lock);
         dest = g_steal_pointer(&pi->dest);
-        push = g_steal_pointer(&pi->push);
+        receivers = g_steal_pointer(&pi->receivers);
         g_mutex_unlock(&mis->lock);
-        stop_urgent(mis); /* one that came at the last moment */
-        push_receivers_free(push);
+        if (receivers) {
+            postcopy_receivers_stop(receivers); /* one that came at the last moment */
+        }
+        postcopy_receivers_free(receivers);
         postcopy_destination_free(dest);
         g_clear_error(&pi->pause_reason);
     }
@@ -481,13 +493,23 @@ void postcopy_incoming_cleanup(MigrationIncomingState *mis)
 
 /* ---- pause and recovery ---- */
 
-/* Decided once: either the guest runs here and we pause, or this is the end. */
+/* How long the guest may take to run once its devices are loaded, if it does not wait for a page.
+ */
+#define RUN_PATIENCE_US (30 * G_TIME_SPAN_SECOND)
+
+/* Decided once: either the guest runs here and we pause, or this is the end. If it is about to run,
+ * and the source knows that, it does so first. */
 static bool may_pause(MigrationIncomingState *mis, const GError *err)
 {
+    int64_t end = g_get_monotonic_time() + RUN_PATIENCE_US;
+    PostcopyIncoming *pi = postcopy_of(mis);
     bool pause;
 
     g_mutex_lock(&mis->lock);
-    pause = is_running(postcopy_of(mis)) && !mis->exiting;
+    while (pi->answered && !pi->devices_done && !mis->exiting &&
+           g_cond_wait_until(&mis->wake, &mis->lock, end)) {
+    }
+    pause = is_running(pi) && !mis->exiting;
     if (!pause && !mis->error) {
         mis->error = g_error_copy(err);
     }
@@ -524,7 +546,6 @@ static bool wait_for_channel(MigrationIncomingState *mis)
         g_cond_wait(&mis->wake, &mis->lock);
     }
     recovers = mis->recovers && !mis->exiting;
-    mis->recovers = false;
     g_mutex_unlock(&mis->lock);
     return recovers;
 }
@@ -541,6 +562,9 @@ bool postcopy_incoming_pause(MigrationIncomingState *mis, GError *err)
     g_error_free(err);
     return_path_writer_attach(mis->return_path, qemu_file_channel(mis->file));
     incoming_set_status(mis, MIGRATION_STATUS_POSTCOPY_RECOVER);
+    g_mutex_lock(&mis->lock);
+    mis->recovers = false; /* not earlier: who connects next is not the main channel */
+    g_mutex_unlock(&mis->lock);
     return true;
 }
 
@@ -617,7 +641,7 @@ static void recovery_channel(TransportListener *l, QIOChannel *ioc, uint32_t mag
 
     if (!waits && (magic == POSTCOPY_CHANNEL_MAGIC ||
                    options_cap(&mis->m->options, MIGRATION_CAPABILITY_POSTCOPY_PREEMPT))) {
-        postcopy_incoming_extra(mis, ioc, magic);
+        postcopy_incoming_extra(mis, ioc);
         return;
     }
     if (!waits) {
@@ -638,8 +662,11 @@ static bool listen_again(MigrationIncomingState *mis, const MigrationTransport *
     TransportAcceptor acceptor = {.accept = recovery_channel, .opaque = mis};
 
     g_clear_pointer(&pi->recovery, recovery_listener_free); /* the address may be the same */
-    if (bql_locked()) {
+    if (bql_locked() && !recovery_listener_possible(t, NULL)) {
         return incoming_replace_listener(mis, t, &acceptor, errp);
+    }
+    if (bql_locked()) {
+        incoming_stop_listening(mis); /* likewise */
     }
     pi->recovery = recovery_listener_new(t, mis->host, &acceptor, errp);
     if (pi->recovery) {

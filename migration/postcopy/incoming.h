@@ -14,8 +14,7 @@
 #define GODWIT_MIGRATION_POSTCOPY_INCOMING_H
 
 #include "migration/loadvm.h"
-#include "migration/postcopy/preempt.h"
-#include "migration/postcopy/push-channels.h"
+#include "migration/postcopy/receivers.h"
 #include "migration/postcopy/recovery-listener.h"
 #include "migration/transport/transport.h"
 
@@ -23,16 +22,18 @@ typedef struct {
     PostcopyDestination *dest; /* NULL: not advised */
     LoadContext package;       /* what the devices thread reads */
     GThread *devices;
-    PostcopyBlocktime *measured; /* incoming thread, main after completion; NULL: not */
-    bool listening;              /* the package has said so */
-    PreemptReceiver *urgent;     /* under MigrationIncomingState.lock */
-    bool urgent_ended;           /* under it too: nothing more comes there */
-    PushReceivers *push;         /* under it too, from listening on */
+    bool (*ping)(void *opaque, uint32_t cookie, GError **errp); /* outside the package */
+    bool answered;     /* under MigrationIncomingState.lock: a ping of the package; the source */
+    bool devices_done; /* may know now that all is loaded. And: nothing more comes of that thread */
+    PostcopyBlocktime *measured;  /* incoming thread, main after completion; NULL: not */
+    bool listening;               /* the package has said so */
+    PostcopyReceivers *receivers; /* under MigrationIncomingState.lock, from listening on */
+    bool turned;                  /* under it too: the main loop has had a turn since */
     GError *pause_reason; /* under MigrationIncomingState.lock: what broke last, while paused */
     bool exchanging;      /* likewise: a listener is about to set `recovers` */
 
     GMutex recovering;          /* one migrate-recover at a time; protects @recovery */
-    RecoveryListener *recovery; /* of the last one out of band; else NULL */
+    RecoveryListener *recovery; /* of the last one; NULL: the main loop does it */
 } PostcopyIncoming;
 
 /* A command of postcopy or a package; see LoadContext. @opaque: MigrationIncomingState. */
@@ -57,10 +58,9 @@ void postcopy_incoming_fill_info(MigrationIncomingState *mis, MigrationInfo *inf
 
 /* The source announces @n more channels for pushed pages on line @line. Incoming thread. */
 bool postcopy_incoming_expect(MigrationIncomingState *mis, uint8_t line, unsigned n, GError **errp);
-/* A connection beside those of the stream: one for pushed pages, or the channel for urgent ones, if
- * it is expected. Takes @ioc, of @l. @magic: its first bytes, as in TransportAcceptor. Main thread.
+/* A connection beside those of the stream. Takes @ioc. Main thread, or that of a RecoveryListener.
  */
-void postcopy_incoming_extra(MigrationIncomingState *mis, QIOChannel *ioc, uint32_t magic);
+void postcopy_incoming_extra(MigrationIncomingState *mis, QIOChannel *ioc);
 
 /* ---- commands; main thread, big lock ---- */
 

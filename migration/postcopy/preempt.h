@@ -5,17 +5,16 @@
  *
  *   source        opened right behind the main channel (QEMU 7.2 begins to read only then); the
  *                 thread that reads requests sends on it, push.c; one EOS record ends it
- *   destination   the connection that is neither main nor multifd; a thread reads page records
+ *   destination   the connection that begins with the upper half of an offset, receivers.h
  *
  * No handshake, no sections: bare page records, with a "same block" of their own.
  */
 #ifndef GODWIT_MIGRATION_POSTCOPY_PREEMPT_H
 #define GODWIT_MIGRATION_POSTCOPY_PREEMPT_H
 
-#include "migration/postcopy/destination.h"
 #include "migration/transport/transport.h"
 
-/* ---- source; main thread, big lock ---- */
+/* ---- the source's half; main thread, big lock ---- */
 
 /* Is it wanted, and can @t do it? False: *errp if it is wanted and @t cannot. */
 bool preempt_possible(const Migration *m, const MigrationTransport *t, GError **errp);
@@ -29,17 +28,5 @@ void preempt_open(MigrationState *s, const MigrationTransport *t, QIOChannel *ma
                   PreemptOpened *then);
 /* True: it was under way and is not any more. */
 bool preempt_open_cancel(MigrationState *s);
-
-/* ---- destination ---- */
-
-typedef struct PreemptReceiver PreemptReceiver;
-
-/* Read pages from @ioc. @ended is called by the reading thread when nothing more will come: @err
- * NULL at an orderly end, else the callee frees it. NULL and *errp: no such thread. */
-PreemptReceiver *preempt_receiver_start(PostcopyDestination *d, QIOChannel *ioc,
-                                        void (*ended)(GError *err, void *opaque), void *opaque,
-                                        GError **errp);
-/* Cut the channel, wait for the thread. NULL is fine. */
-void preempt_receiver_stop(PreemptReceiver *r);
 
 #endif

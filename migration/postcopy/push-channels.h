@@ -12,17 +12,16 @@
  *
  * No page is put on a channel before the destination reads it: accepting one may have to wait for
  * who holds the big lock there, and that one for a page. Until then, and if they cannot be opened,
- * the main channel does it alone. One that breaks breaks the line: both sides pause, and the next
- * line has channels of its own.
+ * the main channel does it alone. One that breaks once there are pages on it breaks the line: both
+ * sides pause, and the next line has channels of its own.
  */
 #ifndef GODWIT_MIGRATION_POSTCOPY_PUSH_CHANNELS_H
 #define GODWIT_MIGRATION_POSTCOPY_PUSH_CHANNELS_H
 
 #include "migration/core.h"
-#include "migration/postcopy/destination.h"
 #include "migration/transport/transport.h"
 
-/* ---- source: push-out.c ---- */
+/* The source's half; the destination's is receivers.h. */
 
 typedef struct PushChannels PushChannels;
 
@@ -46,31 +45,5 @@ bool push_channels_end(MigrationState *s, bool cut, GError **errp);
 void push_channels_cut(MigrationState *s);
 /* Close them: nothing is under way any more. Main thread, big lock, no thread runs. */
 void push_channels_close(MigrationState *s);
-
-/* ---- destination: push-in.c ---- */
-
-typedef struct PushReceivers PushReceivers;
-
-/* Both are called by the thread that reads the channel. */
-typedef struct {
-    /* Number @number is read from now on: tell the source. False and *errp: it cannot be told. */
-    bool (*ready)(unsigned number, void *opaque, GError **errp);
-    /* Nothing more is read: @err NULL at an orderly end, else the callee frees it. */
-    void (*ended)(GError *err, void *opaque);
-} PushReceiversOps;
-
-/* @ops is not copied; @d outlives it. */
-PushReceivers *push_receivers_new(PostcopyDestination *d, const PushReceiversOps *ops,
-                                  void *opaque);
-/* Stopped. NULL is fine. */
-void push_receivers_free(PushReceivers *r);
-/* @n channels come on line @line. False and *errp: not so. Incoming thread. */
-bool push_receivers_expect(PushReceivers *r, uint8_t line, unsigned n, GError **errp);
-/* One that claims to be one of them; takes a reference. False: nobody is expected. Any thread. */
-bool push_receivers_add(PushReceivers *r, QIOChannel *ioc, GError **errp);
-/* May pages still come? Any thread. */
-bool push_receivers_pending(PushReceivers *r);
-/* Cut all channels, wait for their threads; nobody is expected until the next time. */
-void push_receivers_stop(PushReceivers *r);
 
 #endif

@@ -194,7 +194,6 @@ static void exchange_channel(MigrationState *s, QIOChannel *ioc, QEMUFile *urgen
     QEMUFile *old = s->file, *old_urgent = s->postcopy.urgent;
 
     return_path_reader_join(g_steal_pointer(&s->return_path));
-    push_channels_close(s);
     io_channel_set_blocking(ioc, true, NULL);
     io_channel_set_delay(ioc, false);
     g_mutex_lock(&s->m->line);
@@ -274,6 +273,7 @@ bool postcopy_source_resume(MigrationState *s, const MigrationTransport *t, GErr
         return false;
     }
     recorder_note(s->m->source_record, transport_name(t));
+    push_channels_close(s); /* what is still being opened is for the line that broke */
     transport_free(s->transport);
     s->transport = transport_copy(t);
     s->connection = transport_connect(t, s->host, reconnected, s, &err);

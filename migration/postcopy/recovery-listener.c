@@ -20,7 +20,7 @@ static gpointer recovery_thread(gpointer opaque)
     return NULL;
 }
 
-static bool possible(const MigrationTransport *t, GError **errp)
+bool recovery_listener_possible(const MigrationTransport *t, GError **errp)
 {
     if (!(transport_flags(t) & TRANSPORT_MULTI_CHANNEL)) {
         error_setg(errp, "Out of band a recovery can listen on a socket only (tcp, unix, vsock)");
@@ -38,7 +38,7 @@ RecoveryListener *recovery_listener_new(const MigrationTransport *t, MigrationHo
 {
     RecoveryListener *r;
 
-    if (!possible(t, errp)) {
+    if (!recovery_listener_possible(t, errp)) {
         return NULL;
     }
     r = g_new0(RecoveryListener, 1);

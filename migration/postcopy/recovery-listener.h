@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Listening for a source's second try while the main loop stands still: whoever holds the big lock
- * may be waiting for a page that only that source can bring (migrate-recover out of band).
+ * may be waiting for a page that only that source can bring, on whatever channel.
  *
  * A thread of its own accepts and looks at connections. Sockets only, without TLS: credentials are
  * objects, which belong to the big lock.
@@ -13,6 +13,8 @@
 
 typedef struct RecoveryListener RecoveryListener;
 
+/* Can there be one on @t? Any thread. */
+bool recovery_listener_possible(const MigrationTransport *t, GError **errp);
 /* Any thread, big lock or not. @acceptor is called by the listener's thread, without the big lock,
  * and never waits for it. NULL and *errp: not on @t, or not now. */
 RecoveryListener *recovery_listener_new(const MigrationTransport *t, MigrationHost *host,

@@ -12,7 +12,7 @@ import pytest
 
 from relay import Relay
 from tlstest import Sides, use_tls
-from vmtest import QMPError, VM, guest_full_pass, listen_address, pattern_args
+from vmtest import PATIENCE, QMPError, VM, guest_full_pass, listen_address, pattern_args
 
 GUEST = {"mode": "random", "ws": "40M", "report": 0}
 LONG = bool(os.environ.get("GODWIT_TEST_LONG"))
@@ -128,18 +128,34 @@ def test_one_channel_only(make_vm, tmp_path):
             src.cmd("migrate-set-parameters", x_postcopy_channels=bad)
 
 
-def test_strangers(make_vm):
-    """Somebody else says the right first word to a destination that expects such channels: nothing happens to the guest."""
-    src, dst = pair_up(make_vm)
+@pytest.mark.parametrize("preempt", [False, True], ids=["plain", "preempt"])
+def test_strangers(make_vm, preempt):
+    """Others connect, silent, with words that make no sense or the right first one: nothing happens to the guest."""
+    begin = struct.pack(">I", BEGIN)
+    src, dst = pair_up(make_vm, postcopy_preempt=preempt)
     switch(src, dst, listen_address(dst))
     strangers = []
-    for rest in (b"", struct.pack(">BBH", 1, 200, 0), struct.pack(">BBH", 9, 1, 0) + b"\0" * 4096):
+    for words in (b"", b"GET / HTTP/1.0\r\n\r\n", begin, begin + struct.pack(">BBH", 1, 200, 0),
+                  begin + struct.pack(">BBH", 9, 1, 0) + b"\0" * 4096):
         stranger = socket.create_connection(("127.0.0.1", port_of(dst)))
-        stranger.sendall(struct.pack(">I", BEGIN) + rest)
+        stranger.sendall(words)
         strangers.append(stranger)
     finish(src, dst)
     for stranger in strangers:
         stranger.close()
+
+
+def test_stop_at_once(make_vm):
+    """The main loop waits for a vCPU, which waits for a page, which comes on a connection that was silent until then."""
+    src, dst = pair_up(make_vm, postcopy_preempt=True)
+    src.cmd("migrate-set-parameters", max_bandwidth=1_000_000, max_postcopy_bandwidth=100_000)
+    src.cmd("migrate", uri=listen_address(dst))
+    src.wait_migration("active")
+    src.cmd("migrate-start-postcopy")
+    dst.qmp.wait_event("RESUME", timeout=PATIENCE)
+    dst.cmd("stop")
+    dst.cmd("cont")
+    finish(src, dst)
 
 
 @pytest.mark.parametrize("preempt", [False, True], ids=["plain", "preempt"])

@@ -158,6 +158,13 @@ void relay_free(Relay *r)
     g_free(r);
 }
 
+void relay_cut(Relay *r)
+{
+    for (unsigned i = 0; i < relay_connections(r); i++) {
+        end(&r->connections[i].there);
+    }
+}
+
 void relay_break(Relay *r, unsigned i, uint64_t bytes)
 {
     r->connections[i].there.limit = bytes;

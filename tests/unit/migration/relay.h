@@ -19,6 +19,8 @@ void relay_free(Relay *r);
  * or let no more pass. Before it comes. */
 void relay_break(Relay *r, unsigned i, uint64_t bytes);
 void relay_stall(Relay *r, unsigned i, uint64_t bytes);
+/* Break all there are. */
+void relay_cut(Relay *r);
 /* How many have come. */
 unsigned relay_connections(Relay *r);
 /* Bytes that connection @i has passed to the target. */
