@@ -335,10 +335,8 @@ static bool urgent(const MigrationState *s)
     return s->postcopy.push && postcopy_push_urgent(s->postcopy.push);
 }
 
-void outgoing_wait_for_window(MigrationState *s)
+void outgoing_wait_until(MigrationState *s, int64_t end)
 {
-    int64_t end = s->pace_us + PACE_WINDOW_US;
-
     qemu_fflush(s->file); /* what is queued must not wait for the next MiB */
     g_mutex_lock(&s->lock);
     while (!s->cancelled && !s->error && !urgent(s) && g_cond_wait_until(&s->wake, &s->lock, end)) {
@@ -371,7 +369,7 @@ static bool iterate(MigrationState *s, bool *to_postcopy, GError **errp)
                            qemu_file_transferred(s->file));
             return false;
         } else {
-            outgoing_wait_for_window(s);
+            outgoing_wait_until(s, s->pace_us + PACE_WINDOW_US);
         }
         stats_update(s);
     }

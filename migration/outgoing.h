@@ -134,8 +134,8 @@ void outgoing_ping(MigrationState *s, uint32_t cookie);
 
 /* Hear the destination on the reverse direction of s->file; migration thread. */
 bool outgoing_read_answers(MigrationState *s, GError **errp);
-/* Rate limit used up: sleep to the end of the window, or until something happens. */
-void outgoing_wait_for_window(MigrationState *s);
+/* Nothing more is to be sent now: sleep until @end (us, monotonic), or until something happens. */
+void outgoing_wait_until(MigrationState *s, int64_t end);
 
 /* The stream up to the first PART; migration thread. */
 bool outgoing_begin_stream(MigrationState *s, GError **errp);

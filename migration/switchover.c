@@ -198,7 +198,8 @@ bool switchover_due(MigrationState *s)
     }
     if (!may_stop(s, budget, &p)) {
         if (!live_bytes(&p)) {
-            outgoing_wait_for_window(s); /* nothing to do but to look again later */
+            /* Nothing to do but to look again later. */
+            outgoing_wait_until(s, g_get_monotonic_time() + RATE_WINDOW_US);
         }
         return false;
     }

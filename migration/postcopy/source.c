@@ -254,7 +254,7 @@ static bool push_on(MigrationState *s, GError **errp)
             if (!qemu_file_check(s->file, errp)) {
                 return false;
             }
-            outgoing_wait_for_window(s);
+            outgoing_wait_until(s, s->pace_us + PACE_WINDOW_US);
         } else if (!push_some(s, errp)) {
             return false;
         }
