@@ -64,7 +64,7 @@ static void put_state(Server *s, const VfioUserHeader *request, uint32_t size, u
                       uint32_t padding)
 {
     VfioUserMigData arg = {sizeof(arg) + size, size};
-    g_autofree uint8_t *data = g_malloc(size + padding);
+    g_autofree uint8_t *data = g_malloc(size + padding + 1);
 
     memset(data, value, size);
     memset(data + size, 0xEE, padding);
