@@ -267,6 +267,7 @@ void push_channels_begin(MigrationState *s)
     pc->n = n;
     pc->line = s->postcopy.lines++;
     pc->stage = PUSH_ASKED;
+    pc->window = qemu_file_rate_limit(s->file);
     pc->senders = g_ptr_array_new_with_free_func(sender_free);
     g_mutex_lock(&s->lock);
     s->postcopy.channels = pc; /* that of the last line was closed */

@@ -245,7 +245,6 @@ static bool switch_over(MigrationState *s, GError **errp)
 static bool push_on(MigrationState *s, GError **errp)
 {
     qemu_file_set_bite(s->file, POSTCOPY_BITE_BYTES);
-    stats_start(s); /* from the first byte on at the rate of this phase */
     while (postcopy_push_left(s->postcopy.push)) {
         if (migration_interrupted(s, errp)) {
             return false;
@@ -268,6 +267,7 @@ static bool push_rest(MigrationState *s, GError **errp)
     GError *err = NULL;
     bool ok;
 
+    stats_start(s); /* from the first byte on, of any channel, at the rate of this phase */
     if (postcopy_push_left(s->postcopy.push)) {
         push_channels_begin(s);
     }
