@@ -384,7 +384,7 @@ SOURCE_FAILS = {  # flags, what goes wrong, what is said about it
     "no running-p2p": (3, refuse(RUNNING_P2P, since=RUNNING), "from state running to running-p2p"),
     "no stop": (3, refuse(STOP, since=RUNNING), "from state running-p2p to stop"),
     "read error at once": (5, fail_nth(vfiouser.MIG_READ, 1), "reading its state"),
-    "read error later": (5, fail_nth(vfiouser.MIG_READ, 3), "reading its state"),
+    "read error later": (5, fail_nth(vfiouser.MIG_READ, 2), "reading its state"),
 }
 
 
