@@ -70,7 +70,7 @@ struct MigrationState {
     bool committed; /* the destination owns the guest */
     bool in_doubt;  /* nobody can tell whether it does */
     unsigned settle_rounds, settle_waits;
-    uint64_t last_pending;
+    uint64_t last_pending, last_bytes; /* left, and sent, when the stop was last thought of */
     uint32_t settle_pings;
     uint64_t settled_bytes; /* the destination has read this far, or was given the time to */
 

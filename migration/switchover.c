@@ -45,8 +45,9 @@ static bool fits(const MigPendingData *p, uint64_t budget)
 }
 
 /*
- * The guest could be stopped now. But after the first big pass a round costs next to nothing, and
- * each one that at least halves what is left takes the difference off the downtime.
+ * The guest could be stopped now. But as long as what is sent is not written again, each byte of it
+ * is off the downtime; and after the first big pass a round costs next to nothing, so those that at
+ * least halve what is left are made, too.
  */
 #define SETTLED_BYTES     (256 * KiB)
 #define MAX_SETTLE_ROUNDS 4
@@ -54,12 +55,17 @@ static bool fits(const MigPendingData *p, uint64_t budget)
 static bool worth_another_round(MigrationState *s, uint64_t pending)
 {
     uint64_t max_bandwidth = options_param(&s->m->options, PARAM_MAX_BANDWIDTH);
-    uint64_t last = s->last_pending;
+    uint64_t last = s->last_pending, sent = outgoing_bytes(s) - s->last_bytes;
 
     s->last_pending = pending;
-    if (pending <= SETTLED_BYTES || s->settle_rounds == MAX_SETTLE_ROUNDS ||
-        (max_bandwidth && pending > max_bandwidth / 10) ||
-        (s->settle_rounds && pending > last / 2)) {
+    s->last_bytes += sent;
+    if (pending <= SETTLED_BYTES || (max_bandwidth && pending > max_bandwidth / 10)) {
+        return false;
+    }
+    if (s->settle_rounds && sent > SETTLED_BYTES && pending < last && last - pending > sent / 2) {
+        return true;
+    }
+    if (s->settle_rounds == MAX_SETTLE_ROUNDS || (s->settle_rounds && pending > last / 2)) {
         return false;
     }
     s->settle_rounds++;
