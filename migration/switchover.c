@@ -62,7 +62,7 @@ static bool worth_another_round(MigrationState *s, uint64_t pending)
     if (pending <= SETTLED_BYTES || (max_bandwidth && pending > max_bandwidth / 10)) {
         return false;
     }
-    if (s->settle_rounds && sent > SETTLED_BYTES && pending < last && last - pending > sent / 2) {
+    if (s->settle_rounds && pending < last && last - pending > sent / 2) {
         return true;
     }
     if (s->settle_rounds == MAX_SETTLE_ROUNDS || (s->settle_rounds && pending > last / 2)) {
